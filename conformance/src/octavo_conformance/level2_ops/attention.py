@@ -1,0 +1,148 @@
+"""Attention: each token its own request's past and itself, and nothing else, ever.
+
+Expected values come from attention without pages, request by request; the pages, the batch
+and the poison around it are what is tested. Knows nothing of how a kernel splits its work.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from octavo_conformance.bench import Bench
+from octavo_conformance.case import promise_by_dtype
+from octavo_conformance.compare import close, reals
+from octavo_conformance.drawing import law, normal
+from octavo_conformance.level2_ops.paged import Paged, Sizes, not_a_number, slots_of, tables_for
+from octavo_conformance.oracle.attention import attend
+from octavo_conformance.oracle.values import Floats, floats, widen
+from octavo_conformance.steps import Step
+from octavo_conformance.verdict import insist
+from octavo_platforms.tensor import DType, HostTensor
+
+Batch = list[tuple[int, int]]
+"""Requests as (new tokens, positions computed before)."""
+
+BATCHES = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 30)), min_size=1, max_size=5)
+
+
+@promise_by_dtype(level=2, area="attention")
+def attends_one_token_of_each_request(bench: Bench, dtype: DType) -> None:
+    """Contexts that end in, at and just behind a block's last slot, and the very first token."""
+    for sizes in (Sizes(), Sizes(heads=9, kv_heads=3, width=32), Sizes(heads=3, kv_heads=3)):
+        paged = Paged(bench, dtype, sizes)
+        _check(paged, [(1, 0), (1, 3), (1, 4), (1, 30), (1, 7), (1, 8)])
+        _check(paged, [(1, 17)])
+
+
+@promise_by_dtype(level=2, area="attention")
+def attends_whole_prompts(bench: Bench, dtype: DType) -> None:
+    """No token sees the next; each query head reads the KV head of its own group."""
+    for sizes in (Sizes(), Sizes(heads=8, kv_heads=1), Sizes(heads=6, kv_heads=2, width=64)):
+        paged = Paged(bench, dtype, sizes)
+        _check(paged, [(13, 0)])
+        _check(paged, [(5, 0), (12, 0), (1, 0)])
+
+
+@promise_by_dtype(level=2, area="attention")
+def attends_any_batch(bench: Bench, dtype: DType) -> None:
+    """Prompts, parts of prompts and single tokens together, in any number and order."""
+    paged = Paged(bench, dtype, Sizes())
+    law(bench.examples, BATCHES, lambda batch: _check(paged, batch))
+
+
+@promise_by_dtype(level=2, area="attention")
+def attends_far_back(bench: Bench, dtype: DType) -> None:
+    """A context of two thousand tokens beside a short one, in blocks in no order."""
+    paged = Paged(bench, dtype, Sizes(block_size=16, num_blocks=160, kv_heads=1, heads=2))
+    _check(paged, [(1, 2050), (1, 3), (3, 140)])
+
+
+@promise_by_dtype(level=2, area="attention")
+def survives_large_scores(bench: Bench, dtype: DType) -> None:
+    """Scores in the hundreds: the weights are taken relative to the largest."""
+    sizes = Sizes(scale=1.0)
+    paged = Paged(bench, dtype, sizes)
+    order = np.random.Generator(np.random.Philox(3)).permutation(20) * 0.5
+    keys = np.ones((20, sizes.kv_heads, sizes.width)) * order[:, None, None]
+    values = normal("large v", 20, sizes.kv_heads, sizes.width).astype(np.float64)
+    queries = np.full((8, sizes.heads, sizes.width), 8.0)
+    _check(paged, [(8, 12)], keys=keys, values=values, queries=queries)
+
+
+@promise_by_dtype(level=2, area="attention")
+def keeps_a_requests_not_a_number_to_itself(bench: Bench, dtype: DType) -> None:
+    """Where one request's context is spoilt, its batch mates attend as if it were not there."""
+    sizes = Sizes()
+    paged = Paged(bench, dtype, sizes)
+    batch = [(1, 9), (3, 6), (1, 14), (2, 0)]
+    step, q, expected = _feed(paged, batch)
+    assert step.tables is not None
+    spoilt = slots_of(step.tables[1], 9, sizes.block_size)
+    nothing = not_a_number((9, sizes.kv_heads, sizes.width), dtype)
+    paged.write(spoilt.tolist(), nothing, nothing)
+    found = paged.attend(step, q)
+    mates = [0, 4, 5, 6]
+    close("attention", HostTensor(found.array[mates], dtype), expected[mates], dtype)
+    own = widen(HostTensor(found.array[1:4], dtype))
+    insist(bool(np.isnan(own).all()), "a context of not-a-number gave numbers")
+
+
+@promise_by_dtype(level=2, area="attention")
+def reads_no_further_than_the_block_table_says(bench: Bench, dtype: DType) -> None:
+    """A table wider than any context, padded with the null block, changes nothing."""
+    paged = Paged(bench, dtype, Sizes())
+    _check(paged, [(1, 5), (4, 2)], extra_blocks=11)
+
+
+def _check(
+    paged: Paged,
+    batch: Batch,
+    *,
+    keys: Floats | None = None,
+    values: Floats | None = None,
+    queries: Floats | None = None,
+    extra_blocks: int = 0,
+) -> None:
+    step, q, expected = _feed(
+        paged, batch, keys=keys, values=values, queries=queries, extra_blocks=extra_blocks
+    )
+    close("attention", paged.attend(step, q), expected, paged.dtype)
+
+
+def _feed(
+    paged: Paged,
+    batch: Batch,
+    *,
+    keys: Floats | None = None,
+    values: Floats | None = None,
+    queries: Floats | None = None,
+    extra_blocks: int = 0,
+) -> tuple[Step, HostTensor, Floats]:
+    """Fill the state for a batch; give its step, its queries and what has to come out."""
+    sizes, dtype = paged.sizes, paged.dtype
+    contexts = [new + before for new, before in batch]
+    tables = tables_for(contexts, sizes, f"tables {batch}")
+    shape = (sum(contexts), sizes.kv_heads, sizes.width)
+    k = reals(normal(f"keys {batch}", *shape) if keys is None else keys, dtype)
+    v = reals(normal(f"values {batch}", *shape) if values is None else values, dtype)
+    num_tokens = sum(new for new, _ in batch)
+    drawn = normal(f"queries {batch}", num_tokens, sizes.heads, sizes.width)
+    q = reals(drawn if queries is None else queries, dtype)
+    paged.spoil()
+    slots = [slots_of(*each, sizes.block_size) for each in zip(tables, contexts, strict=True)]
+    paged.write(np.concatenate(slots).astype(np.int32), k, v)
+    expected = np.zeros((num_tokens, sizes.heads, sizes.width))
+    token = place = 0
+    for new, before in batch:
+        own, past = slice(token, token + new), slice(place, place + new + before)
+        expected[own] = attend(
+            floats(q)[own], floats(k)[past], floats(v)[past], first=before, scale=sizes.scale
+        )
+        token, place = own.stop, past.stop
+    step = Step(
+        queries=[new for new, _ in batch],
+        computed=[before for _, before in batch],
+        tables=[[*table, *[0] * extra_blocks] for table in tables],
+    )
+    return step, q, expected

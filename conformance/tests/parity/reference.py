@@ -1,0 +1,53 @@
+"""The reference of the parity tests: Hugging Face transformers, run in float32 by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from octavo.models.decoder import Limits
+from octavo.models.registry import family
+from octavo.testing.drive import Running, run_on
+from octavo.weights.find import find
+from octavo.weights.load import from_checkpoint
+from octavo_platforms.loaded import Platform
+from octavo_platforms.tensor import DType
+
+Logits = npt.NDArray[np.float32]
+
+
+class Reference(Protocol):
+    """A transformers model, as far as these tests use it."""
+
+    def __call__(self, input_ids: torch.Tensor) -> object: ...
+
+
+def reference_logits(model: Reference, context: Sequence[int]) -> Logits:
+    """Give the reference's logits after each token, [T, V]."""
+    with torch.no_grad():
+        made = model(torch.tensor([list(context)]))
+    logits: torch.Tensor = made.logits[0]  # type: ignore[attr-defined]
+    found: Logits = logits.float().numpy()
+    return found
+
+
+def ours(
+    path: Path,
+    platform: Platform,
+    *,
+    dtype: DType = "float32",
+    num_blocks: int = 64,
+    limits: Limits | None = None,
+) -> Running:
+    """Load a checkpoint as Octavo does, with small limits."""
+    checkpoint = find(str(path))
+    built = family(checkpoint.config)
+    sizes = limits or Limits(max_step_tokens=48, max_requests=8, max_blocks=16, block_size=16)
+    written = built.program(built.spec(checkpoint.config), dtype=dtype, limits=sizes)
+    program = from_checkpoint(written, checkpoint)
+    return run_on(platform, program, checkpoint.source, num_blocks=num_blocks)

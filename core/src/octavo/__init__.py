@@ -1,0 +1,35 @@
+"""Octavo: an LLM inference and serving engine whose core knows no device.
+
+    from octavo import LLM, SamplingParams
+
+The names load what they need when they are first used, so that `import octavo` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from octavo.asking import SamplingParams
+    from octavo.llm import LLM
+    from octavo.outputs import CompletionOutput, RequestOutput
+
+__version__ = "0.1.0"
+__all__ = ["LLM", "SamplingParams", "RequestOutput", "CompletionOutput", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "LLM":
+        from octavo.llm import LLM
+
+        return LLM
+    if name == "SamplingParams":
+        from octavo.asking import SamplingParams
+
+        return SamplingParams
+    if name in ("RequestOutput", "CompletionOutput"):
+        from octavo import outputs
+
+        found: object = getattr(outputs, name)
+        return found
+    raise AttributeError(f"module 'octavo' has no attribute '{name}'")

@@ -1,0 +1,11 @@
+"""Chats: from messages to the text that a model was trained to continue.
+
+A model's chat template is a small program that came with its weights. `template` runs it, walled
+in, and gives what `transformers` gives. To test: compare the two on the same template.
+
+Knows nothing of tokens, of the HTTP API or of requests.
+"""
+
+from octavo.chat.template import ChatTemplate
+
+__all__ = ["ChatTemplate"]

@@ -1,0 +1,104 @@
+"""What an entry costs: floating-point operations and bytes moved, node by node.
+
+Counted from shapes alone. A weight counts where it is read, a state by the context that is
+read of it, and every other value as written once and read once by each user. These are lower
+limits: what a perfect kernel would move.
+
+Knows nothing of devices or of how fast they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from octavo_platforms.graph import Dim, Graph, Node, StateType, Value
+from octavo_platforms.program import ProgramDef, StateSpec
+from octavo_platforms.tensor import itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Floating-point operations and bytes moved."""
+
+    flops: int
+    num_bytes: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.num_bytes + other.num_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The step that is counted.
+
+    Units: `num_tokens` new tokens over `num_requests` requests, each of which attends to
+        `context_tokens`.
+    """
+
+    num_tokens: int
+    num_requests: int
+    context_tokens: int
+
+    def sizes(self, state: StateSpec | None) -> Mapping[str, int]:
+        """Give the symbols of the launch face for this step."""
+        block_size = 1 if state is None else state.block_size
+        requests = self.num_requests
+        blocks = -(-self.context_tokens // block_size)
+        return {"T": self.num_tokens, "R": requests, "S": requests, "M": blocks, "U": 0, "N": 1}
+
+
+def costs(graph: Graph, program: ProgramDef, load: Load) -> tuple[Cost, ...]:
+    """Count each node of an entry."""
+    counter = _Counter(graph, program, load)
+    return tuple(counter.cost(node) for node in graph.nodes)
+
+
+class _Counter:
+    def __init__(self, graph: Graph, program: ProgramDef, load: Load) -> None:
+        self._graph = graph
+        self._program = program
+        self._load = load
+        self._sizes = load.sizes(program.states[0] if program.states else None)
+        self._tables = {leaf.value for leaf in graph.leaves if leaf.kind in ("weight", "buffer")}
+
+    def cost(self, node: Node) -> Cost:
+        """Count one node."""
+        if node.op in ("heads", "flatten", "split"):
+            return Cost(0, 0)
+        made = sum(self._bytes(value) for value in node.outputs)
+        read = sum(self._read_bytes(node, value) for value in node.inputs)
+        return Cost(self._flops(node), made + read)
+
+    def _flops(self, node: Node) -> int:
+        if node.op == "linear":
+            out = self._count(node.outputs[0])
+            return 2 * out * self._count_last(node.inputs[1])
+        if node.op == "attention":
+            return 4 * self._count(node.outputs[0]) * self._load.context_tokens
+        return sum(self._count(value) for value in node.outputs)
+
+    def _read_bytes(self, node: Node, value: Value) -> int:
+        found = self._graph.types[value]
+        if isinstance(found, StateType):
+            if node.op == "attention":
+                state = self._program.state(found.group)
+                slot = sum(plane.bytes_per_slot for plane in state.planes)
+                return self._load.num_requests * self._load.context_tokens * slot
+            return self._bytes(node.inputs[0])
+        if value in self._tables and node.op in ("embedding", "scatter_rows", "sample"):
+            return 0 if not node.outputs else self._bytes(node.outputs[0])
+        return self._bytes(value)
+
+    def _bytes(self, value: Value) -> int:
+        return self._count(value) * itemsize(self._graph.tensor_type(value).dtype)
+
+    def _count(self, value: Value) -> int:
+        count = 1
+        for size in self._graph.tensor_type(value).shape:
+            count *= size.at(self._sizes) if isinstance(size, Dim) else size
+        return count
+
+    def _count_last(self, value: Value) -> int:
+        size = self._graph.tensor_type(value).shape[-1]
+        return size.at(self._sizes) if isinstance(size, Dim) else size

@@ -1,0 +1,21 @@
+"""Passes: programs in, equivalent programs out.
+
+`optimised` is the list that every model goes through, in order. Each pass is a file with one
+function on one graph or on one program; each can be left out without changing a result beyond
+rounding.
+"""
+
+from __future__ import annotations
+
+from octavo.graph.passes.compose import composed
+from octavo.graph.passes.fuse import fused
+from octavo.graph.passes.merge import merged
+from octavo_platforms.program import ProgramDef
+
+__all__ = ["composed", "fused", "merged", "optimised"]
+
+
+def optimised(program: ProgramDef, *, one_step: bool) -> ProgramDef:
+    """Merge, fuse, and with `one_step` add `forward` and `sample` as the one entry `step`."""
+    better = fused(merged(program))
+    return composed(better, "step", ("forward", "sample")) if one_step else better

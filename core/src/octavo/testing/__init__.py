@@ -1,0 +1,1 @@
+"""What tests, and whoever tests against Octavo, may build on: models a person can compute."""

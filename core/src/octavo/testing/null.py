@@ -1,0 +1,190 @@
+"""A model without weights, whose every token can be computed by hand.
+
+Its state is the tokens themselves: each launch writes them where the block table says, and
+reads the whole context back through the table. The likeliest next token is the sum of each
+token times its place, modulo the vocabulary, so a wrong slot, block, position or length gives
+a wrong token.
+
+    context [3, 1, 4]  ->  (1*3 + 2*1 + 3*4) % V  =  17 % V
+
+The logits fall by a quarter for each step away from it, around the circle of the vocabulary,
+so that sampling has something to choose from. Knows nothing of schedulers or requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo.batch import Batch
+from octavo.engine import Engine
+from octavo.runner import LOGITS, Runner
+from octavo.sampling import choose, sampling_words
+from octavo.scheduler import Limits, Scheduler
+from octavo_platforms.inputs import NULL_BLOCK, DeviceRef, Ints, StepInputs, StepResult
+from octavo_platforms.platform import Report
+from octavo_platforms.shapes import EXACT
+from octavo_platforms.tensor import HostTensor, host
+
+GROUP = "kv"
+_UNWRITTEN = 1 << 20
+_FALL = np.float32(0.25)
+
+Logits = npt.NDArray[np.float32]
+
+
+def null_logits(context: Sequence[int] | Ints, vocab_size: int) -> Logits:
+    """Give the logits of the token after a context.
+
+    Shapes: returns [V].
+    """
+    places = np.arange(1, len(context) + 1, dtype=np.int64)
+    likeliest = int((places * np.asarray(context, np.int64)).sum()) % vocab_size
+    ahead = (np.arange(vocab_size) - likeliest) % vocab_size
+    return -_FALL * np.minimum(ahead, vocab_size - ahead).astype(np.float32)
+
+
+def by_hand(
+    prompt: Sequence[int],
+    *,
+    num_tokens: int,
+    vocab_size: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[int]:
+    """Give the output that a prompt must get, computed without any engine."""
+    context = list(prompt)
+    words = np.array([sampling_words(temperature, seed)], np.uint32)
+    for _ in range(num_tokens):
+        logits = null_logits(context, vocab_size)[None]
+        position = np.array([len(context)], np.int32)
+        context.append(int(choose(logits, words=words, position=position)[0]))
+    return context[len(prompt) :]
+
+
+def null_engine(
+    limits: Limits,
+    *,
+    entries: Sequence[str] = ("step",),
+    max_in_flight: int = 1,
+    seed: int = 0,
+) -> Engine:
+    """Build a whole engine over the model without weights."""
+    scheduler = Scheduler(limits, seed=seed)
+    program = NullProgram(limits, entries=entries)
+    batch = Batch(
+        scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=limits.max_step_tokens
+    )
+    return Engine(scheduler, Runner(program, batch), max_in_flight=max_in_flight)
+
+
+class NullRef:
+    """An output that stays where it is, as if on a device."""
+
+    def __init__(self, name: str, array: Logits) -> None:
+        self.name = name
+        self.array = array
+
+
+class NullPending:
+    """A launch that was over when it was made."""
+
+    def __init__(self, result: StepResult, refs: Mapping[str, NullRef]) -> None:
+        self._result = result
+        self._refs = refs
+
+    def ref(self, output: str) -> DeviceRef:
+        """Name an output as the input of a later launch."""
+        return self._refs[output]
+
+    def ready(self) -> bool:
+        """Tell that it is over."""
+        return True
+
+    def read(self) -> StepResult:
+        """Give the result."""
+        return self._result
+
+
+class NullProgram:
+    """The model without weights as a program, on the host.
+
+    Its state is a token for each slot. Reading a slot that was never written, or the null
+    block, gives a token beyond any vocabulary.
+    """
+
+    def __init__(self, limits: Limits, *, entries: Sequence[str] = ("step",)) -> None:
+        self.entries = frozenset(entries)
+        self.shape_policy = EXACT
+        self._vocab_size = limits.vocab_size
+        self._slots = np.full((limits.num_blocks, limits.block_size), _UNWRITTEN, np.int32)
+        self._words = np.zeros((limits.max_requests + 1, 3), np.uint32)
+
+    def launch(self, inputs: StepInputs) -> NullPending:
+        """Run an entry."""
+        if inputs.sampling is not None:
+            self._words[inputs.sampling.seats] = inputs.sampling.values
+        if inputs.entry == "sample":
+            ref = inputs.extra[LOGITS]
+            assert isinstance(ref, NullRef), "the logits stay on the device"
+            return NullPending(self._sample(inputs, ref.array), {})
+        logits = self._forward(inputs)
+        refs = {LOGITS: NullRef(LOGITS, logits)}
+        if inputs.entry == "forward":
+            return NullPending(_no_tokens({LOGITS: host(logits)}), refs)
+        return NullPending(self._sample(inputs, logits), refs)
+
+    def warm_up(self, report: Report) -> None:
+        """Do nothing: no launch is slower than another."""
+
+    def close(self) -> None:
+        """Do nothing: nothing was opened."""
+
+    def _forward(self, inputs: StepInputs) -> Logits:
+        table = inputs.groups[GROUP].block_table
+        size = self._slots.shape[1]
+        starts = inputs.query_starts.tolist()
+        logits = []
+        for request, computed in enumerate(inputs.computed.tolist()):
+            given = inputs.token_ids[starts[request] : starts[request + 1]]
+            positions = np.arange(computed + len(given))
+            blocks = table[request, positions // size]
+            assert NULL_BLOCK not in blocks, "a context has a block for each of its positions"
+            self._slots[blocks[computed:], positions[computed:] % size] = given
+            for row in inputs.rows[(inputs.rows >= starts[request])].tolist():
+                if row < starts[request + 1]:
+                    end = computed + row - starts[request] + 1
+                    context = self._slots[blocks[:end], positions[:end] % size]
+                    logits.append(null_logits(context, self._vocab_size))
+        return np.stack(logits) if logits else np.zeros((0, self._vocab_size), np.float32)
+
+    def _sample(self, inputs: StepInputs, logits: Logits) -> StepResult:
+        owners = np.searchsorted(inputs.query_starts, inputs.rows, side="right") - 1
+        position = inputs.computed[owners] + inputs.rows - inputs.query_starts[owners] + 1
+        tokens = choose(logits, words=self._words[inputs.seat[owners]], position=position)
+        return StepResult(tokens[:, None], np.ones(len(tokens), np.int32), {})
+
+
+class IdleProgram:
+    """A program that does no work at all, to measure what the host does around it."""
+
+    entries = frozenset({"step"})
+    shape_policy = EXACT
+
+    def launch(self, inputs: StepInputs) -> NullPending:
+        """Give token 0 to every row."""
+        rows = inputs.shape.num_rows
+        tokens = np.zeros((rows, 1), np.int32)
+        return NullPending(StepResult(tokens, np.ones(rows, np.int32), {}), {})
+
+    def warm_up(self, report: Report) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _no_tokens(outputs: Mapping[str, HostTensor]) -> StepResult:
+    return StepResult(np.zeros((0, 1), np.int32), np.zeros(0, np.int32), outputs)

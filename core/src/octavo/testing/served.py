@@ -1,0 +1,71 @@
+"""A real server on a free port of this machine, for tests of what clients see.
+
+Does not know what is served: any loaded model will do.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from octavo.asking import Loaded
+from octavo.cli.serve import listening
+from octavo.server.app import create_app
+from octavo.server.served import Served
+
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A server that answers, and the model behind it."""
+
+    loaded: Loaded
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Give the address, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        """Open a bare connection, for clients that misbehave."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+
+
+@contextmanager
+def running(loaded: Loaded, *, api_key: str | None = None) -> Iterator[Live]:
+    """Serve a model until the end of the `with`.
+
+    Effects: the server's event loop and the engine run in threads of this process.
+    """
+    app = create_app(Served.over(loaded), api_key=api_key)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+    with listening("127.0.0.1", 0) as taken:
+        port: int = taken.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield Live(loaded, port)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    """Wait for something that must come true soon, on however slow a machine.
+
+    Raises: TimeoutError, after a minute.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while not is_true():
+        if time.monotonic() > end:
+            raise TimeoutError("what was waited for did not come true")
+        time.sleep(0.005)

@@ -1,0 +1,70 @@
+"""A tokenizer: text to ids and back, and which ids mean more than their text.
+
+Knows nothing of the file that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import tokenizers
+
+from octavo.tokenizer.stream import TextStream, stream_maker
+
+
+class Tokenizer:
+    """One model's tokenizer.
+
+    `special_tokens` gives a special token's text by its role (`bos_token`, `eos_token`, ...), as
+    chat templates ask for it. `eos_ids` are all the ids that end an output.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        special_tokens: Mapping[str, str] = MappingProxyType({}),
+        eos_ids: frozenset[int] = frozenset(),
+        chat_template: str | None = None,
+    ) -> None:
+        self._backend = backend
+        self._make_stream = stream_maker(backend)
+        self.special_tokens = MappingProxyType(dict(special_tokens))
+        self.chat_template = chat_template
+        self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
+        self.bos_id = self._id_of("bos_token")
+        eos_id = self._id_of("eos_token")
+        self.eos_ids = eos_ids if eos_id is None else eos_ids | {eos_id}
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Give the ids of a text.
+
+        Special tokens spelled out in the text are recognised; `add_special_tokens` adds what the
+        model expects around a text, such as a first token.
+        """
+        ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Give the text of ids; ids that are not in the vocabulary have none."""
+        text: str = self._backend.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        return text
+
+    def stream(self, *, skip_special_tokens: bool) -> TextStream:
+        """Start the text of an output whose tokens come one after the other."""
+        return self._make_stream(skip_special_tokens)
+
+    def token_id(self, token: str) -> int | None:
+        """Give the id of a token by its spelling in the vocabulary."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    def token_text(self, token_id: int) -> str | None:
+        """Give a token's spelling in the vocabulary, where a space may be written Ġ or ▁."""
+        found: str | None = self._backend.id_to_token(token_id)
+        return found
+
+    def _id_of(self, role: str) -> int | None:
+        token = self.special_tokens.get(role)
+        return None if token is None else self.token_id(token)

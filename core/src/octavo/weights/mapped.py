@@ -1,0 +1,67 @@
+"""A file whose arrays are mapped, not read: each array is its own window into the file.
+
+A window goes away with the last view of it, so that a checkpoint that has been placed on a
+device weighs nothing on the host, and none of it has to be copied to get there.
+
+Knows nothing of formats, names or dtypes' meanings.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from octavo.errors import ModelError
+from octavo_platforms.tensor import Array
+
+
+class MappedFile:
+    """A file, held open, that gives read-only arrays of its bytes.
+
+    Effects: holds a descriptor until it is collected, so that a file replaced on disk stays the
+        file that was opened.
+    Raises: ModelError, for a file that cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be opened: {error.strerror}.") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        self.num_bytes = os.fstat(self._descriptor).st_size
+
+    def bytes_at(self, offset: int, num_bytes: int) -> bytes:
+        """Read some bytes; fewer where the file ends."""
+        return os.pread(self._descriptor, num_bytes, offset)
+
+    def whole(self) -> mmap.mmap:
+        """Map the whole file; only the pages that are touched take memory.
+
+        Raises: ModelError, for an empty file.
+        """
+        if self.num_bytes == 0:
+            raise ModelError(f"{self.path} is empty. Fetch it again.")
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+
+    def array(self, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
+        """Give an array of the file's bytes from an offset on; the caller has checked its bounds.
+
+        Effects: a read-only view of mapped memory, unless the offset is no multiple of the item
+            size: then a copy, since few devices take unaligned memory.
+        """
+        num_bytes = prod(shape) * dtype.itemsize
+        if num_bytes == 0:
+            return np.empty(shape, dtype)
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        window = mmap.mmap(
+            self._descriptor, offset + num_bytes - start, access=mmap.ACCESS_READ, offset=start
+        )
+        view: Array = np.ndarray(shape, dtype, buffer=window, offset=offset - start)
+        return view if view.flags.aligned else view.copy()

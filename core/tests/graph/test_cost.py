@@ -1,0 +1,48 @@
+"""The cost of an entry, held against numbers that can be computed by hand."""
+
+from __future__ import annotations
+
+from octavo.graph.cost import Cost, Load, costs
+from octavo.graph.passes import merged
+from octavo.testing.toys import llama
+
+
+def test_a_linear_layer_costs_two_operations_for_each_weight_and_token() -> None:
+    program = llama.program(llama.spec())
+    forward = program.entries["forward"]
+    load = Load(num_tokens=5, num_requests=1, context_tokens=5)
+    counted = costs(forward, program, load)
+    first = next(i for i, node in enumerate(forward.nodes) if node.op == "linear")
+    assert counted[first] == Cost(2 * 5 * 48 * 48, 4 * (5 * 48 + 48 * 48 + 5 * 48))
+
+
+def test_attention_reads_the_whole_context_of_every_request() -> None:
+    program = llama.program(llama.spec())
+    forward = program.entries["forward"]
+    at = next(i for i, node in enumerate(forward.nodes) if node.op == "attention")
+
+    def num_bytes(context_tokens: int) -> int:
+        load = Load(num_tokens=3, num_requests=3, context_tokens=context_tokens)
+        return costs(forward, program, load)[at].num_bytes
+
+    slot = 2 * 2 * 8 * 4
+    assert num_bytes(64) - num_bytes(48) == 3 * 16 * slot + 3 * 4  # one more block in each table
+
+
+def test_merging_moves_fewer_bytes_and_computes_the_same() -> None:
+    program = llama.program(llama.spec())
+    better = merged(program)
+    load = Load(num_tokens=8, num_requests=8, context_tokens=32)
+
+    def linear(of: Cost, op: str) -> int:
+        return of.flops if op == "linear" else 0
+
+    def total(which: str) -> tuple[int, int]:
+        chosen = program if which == "plain" else better
+        graph = chosen.entries["forward"]
+        counted = costs(graph, chosen, load)
+        flops = sum(linear(c, n.op) for c, n in zip(counted, graph.nodes, strict=True))
+        return flops, sum(c.num_bytes for c in counted)
+
+    assert total("plain")[0] == total("merged")[0]
+    assert total("merged")[1] < total("plain")[1]

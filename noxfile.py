@@ -1,0 +1,90 @@
+"""The commands of a working day: `./dev SESSION [ARGS]`, or `nox -s SESSION -- ARGS`.
+
+Sessions run in the environment that nox runs in, which `./dev` fills: nothing is installed twice.
+Does not know: what a check consists of; each tool reads its own part of pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["check", "test"]
+nox.options.error_on_external_run = False
+
+ROOT = Path(__file__).parent
+ROOMS = ["platforms/contract", "platforms/torch", "core", "plugins/cpu", "conformance"]
+OWN_CODE = ["noxfile.py", ".ci/check_style.py", ".ci/tests", "benchmarks"]
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run this environment's Python, wherever the checkout was moved to."""
+    session.run(sys.executable, *arguments, external=True)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Check form, types, imports, style and the contract's lock; runs no test."""
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+    python(session, ".ci/check_style.py")
+    python(session, "-c", LINT_IMPORTS)
+    python(session, "-m", "octavo_platforms.lock", "--check")
+    tests = [f"{room}/tests" for room in ROOMS if (ROOT / room / "tests").is_dir()]
+    sources = [f"{room}/src" for room in ROOMS]
+    python(session, "-m", "mypy", *OWN_CODE, *sources, *tests)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Run every room's tests; arguments go to pytest."""
+    demo_model(session)
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Hold one platform to its promises; the first argument names it, `cpu` when there is none."""
+    device, *rest = session.posargs or ["cpu"]
+    python(session, "-m", "octavo_conformance.cli", "run", "--device", device, *rest)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant bugs in a platform, one after the other; fails when the suite misses one."""
+    python(session, "-m", "octavo_conformance.cli", "mutants", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run one benchmark: `./dev bench offline --model FILE`; the rest goes to it."""
+    name, *rest = session.posargs or ["host_cost"]
+    python(session, f"benchmarks/{name}.py", *rest)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build every room's wheel and source archive into dist/."""
+    for room in ROOMS:
+        session.chdir(ROOT / room)
+        python(session, "-m", "hatchling", "build", "-d", str(ROOT / "dist"))
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Serve a model over HTTP; arguments go to `octavo serve`."""
+    octavo = Path(sys.executable).with_name("octavo")
+    session.run(str(octavo), "serve", *session.posargs, external=True)
+
+
+def demo_model(session: nox.Session) -> None:
+    """Fetch the small model that some tests need; say so when it cannot be had."""
+    try:
+        python(session, "-m", "octavo.weights.demo")
+    except nox.command.CommandFailed:
+        session.warn("no demo model: the tests that need it will be skipped, and say so")

@@ -1,0 +1,188 @@
+"""Asking: how a node becomes a question to a platform, and what was answered.
+
+Equal questions are asked once and share a kernel, so that thirty layers pack, prepare and
+tune once. Knows nothing of decompositions or of layouts agreed between kernels (`bind`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octavo_platforms.graph import Node, StateType, TensorType, ValueType, attrs_of
+from octavo_platforms.loaded import Platform
+from octavo_platforms.ops import Hook
+from octavo_platforms.ops.op import fixed, integer, real, state, tensor
+from octavo_platforms.platform import DeviceContext, Kernel, StateKernel, StateLayout, Unsupported
+from octavo_platforms.program import ProgramDef
+from octavo_platforms.specs import (
+    AttentionSpec,
+    KVReadSpec,
+    KVWriteSpec,
+    LinearSpec,
+    OpSpec,
+    Spec,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A hook and the spec that it is asked."""
+
+    hook: Hook
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What implementations answered: kernels with their providers in order, and refusals."""
+
+    kernels: tuple[tuple[str, Kernel | StateKernel], ...]
+    refusals: tuple[str, ...]
+
+
+class Asker:
+    """Asks a platform's implementations from the front, and remembers the answers."""
+
+    def __init__(self, platform: Platform, context: DeviceContext) -> None:
+        self.platform = platform
+        self._context = context
+        self._offers_of: dict[Question, Offers] = {}
+        self._kernel_of: dict[tuple[Question, StateLayout], Kernel] = {}
+
+    def offers(self, question: Question) -> Offers:
+        """Give every kernel and refusal for a question, the first asked in front."""
+        known = self._offers_of.get(question)
+        if known is None:
+            known = self._ask(question)
+            self._offers_of[question] = known
+        return known
+
+    def settled(self, question: Question, layout: StateLayout | None) -> tuple[str, Kernel]:
+        """Give the first kernel that fits the layout agreed on, and its provider."""
+        for provider, offer in self.offers(question).kernels:
+            if isinstance(offer, Kernel):
+                return provider, offer
+            if layout is not None and layout in offer.layouts:
+                key = (question, layout)
+                if key not in self._kernel_of:
+                    self._kernel_of[key] = offer.at(layout)
+                return provider, self._kernel_of[key]
+        raise AssertionError(f"no kernel for {question}, though a layout was agreed on")
+
+    def _ask(self, question: Question) -> Offers:
+        kernels: list[tuple[str, Kernel | StateKernel]] = []
+        refusals: list[str] = []
+        for implementation in self.platform.implementations(question.hook):
+            answer = implementation.call(spec=question.spec, context=self._context)
+            if isinstance(answer, Unsupported):
+                refusals.append(f"{implementation.provider}: {answer.reason}")
+            elif isinstance(answer, Kernel | StateKernel):
+                kernels.append((implementation.provider, answer))
+            elif answer is not None:
+                kind = type(answer).__name__
+                refusals.append(f"{implementation.provider}: answered with a {kind}")
+        return Offers(tuple(kernels), tuple(refusals))
+
+
+def shared_weights(program: ProgramDef) -> frozenset[str]:
+    """Name the weights that anything but linear layers of one kind reads.
+
+    Such a weight stays as it was placed, so that a tied embedding is one copy.
+    """
+    uses: dict[str, set[tuple[object, ...]]] = {}
+    for graph in program.entries.values():
+        name_of = {leaf.value: leaf.name for leaf in graph.leaves_of("weight")}
+        for node in graph.nodes:
+            for position, value in enumerate(node.inputs):
+                if value not in name_of:
+                    continue
+                use: tuple[object, ...] = (node.op, position)
+                if use == ("linear", 1):
+                    use = ("linear", len(node.inputs), graph.tensor_type(node.inputs[0]).dtype)
+                uses.setdefault(name_of[value], set()).add(use)
+    packable = {n for n, found in uses.items() if len(found) == 1 and len(next(iter(found))) == 3}
+    return frozenset(uses.keys() - packable)
+
+
+def nobody(platform: str, node: Node, types: Sequence[ValueType], refusals: Sequence[str]) -> str:
+    """Say that an op has no provider, with the refusals and what would help."""
+    inputs = ", ".join(str(types[value]) for value in node.inputs)
+    reasons = "; ".join(refusals) or "no implementation knows it"
+    return (
+        f"the platform '{platform}' cannot run {node.op}({inputs}) at '{node.scope}': {reasons}. "
+        "Choose another --device or --dtype; `octavo plan` shows what runs where."
+    )
+
+
+def question_of(
+    node: Node, hook: Hook, types: Sequence[ValueType], program: ProgramDef, *, shared: bool
+) -> Question:
+    """Make the question that a node asks. `shared` is about its weight, if it is linear."""
+    inputs = [types[value] for value in node.inputs]
+    if hook == "bind_linear":
+        return Question(hook, _linear(inputs, shared=shared))
+    if hook == "bind_attention":
+        return Question(hook, _attention(node, inputs, program))
+    if hook == "bind_kv_write":
+        return Question(hook, _kv_write(node, inputs, program))
+    if hook == "bind_kv_read":
+        return Question(hook, _kv_read(node, inputs, types, program))
+    outputs = tuple(types[value] for value in node.outputs)
+    return Question(
+        hook, OpSpec(op=node.op, attrs=node.attrs, inputs=tuple(inputs), outputs=outputs)
+    )
+
+
+def _linear(inputs: Sequence[ValueType], *, shared: bool) -> LinearSpec:
+    x, weight = tensor(inputs, 0), tensor(inputs, 1)
+    return LinearSpec(
+        n_in=fixed(weight.shape[1]),
+        n_out=fixed(weight.shape[0]),
+        dtype=x.dtype,
+        weight_dtype=weight.dtype,
+        bias=len(inputs) == 3,
+        shared=shared,
+    )
+
+
+def _attention(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> AttentionSpec:
+    q = tensor(inputs, 0)
+    attrs = attrs_of(node)
+    return AttentionSpec(
+        num_heads=fixed(q.shape[1]),
+        num_kv_heads=integer(attrs, "num_kv_heads"),
+        head_width=fixed(q.shape[2]),
+        scale=real(attrs, "scale"),
+        dtype=q.dtype,
+        state=program.state(state(inputs, 4).group),
+    )
+
+
+def _kv_write(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> KVWriteSpec:
+    plain = node.op == "kv_write"
+    keys = tensor(inputs, 0 if plain else 1)
+    interleaved = None if plain else bool(attrs_of(node)["interleaved"])
+    return KVWriteSpec(
+        op=node.op,
+        num_kv_heads=fixed(keys.shape[1]),
+        head_width=fixed(keys.shape[2]),
+        dtype=keys.dtype,
+        state=program.state(state(inputs, 3 if plain else 5).group),
+        interleaved=interleaved,
+    )
+
+
+def _kv_read(
+    node: Node, inputs: Sequence[ValueType], types: Sequence[ValueType], program: ProgramDef
+) -> KVReadSpec:
+    keys = types[node.outputs[0]]
+    assert isinstance(keys, TensorType)
+    found = inputs[1]
+    assert isinstance(found, StateType)
+    return KVReadSpec(
+        num_kv_heads=fixed(keys.shape[1]),
+        head_width=fixed(keys.shape[2]),
+        dtype=keys.dtype,
+        state=program.state(found.group),
+    )

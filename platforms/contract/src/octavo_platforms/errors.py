@@ -1,0 +1,32 @@
+"""What can go wrong between core and a platform.
+
+    PlatformError
+    ├── NotFound       no platform, or no device, by that name
+    ├── Refused        a platform that may not be used: its contract number, its name
+    ├── CannotStart    a device that was found, but does not open
+    └── CannotBind     an op that nobody provides, with every refusal
+
+Knows nothing of who shows the message.
+"""
+
+from __future__ import annotations
+
+
+class PlatformError(Exception):
+    """Root of the errors of this contract."""
+
+
+class NotFound(PlatformError):
+    """No platform, or no device, by that name."""
+
+
+class Refused(PlatformError):
+    """A platform that may not be used, and why."""
+
+
+class CannotStart(PlatformError):
+    """A device that was found but does not open."""
+
+
+class CannotBind(PlatformError):
+    """An op that nobody provides; the message lists every refusal."""

@@ -1,0 +1,155 @@
+"""The launch face: what a step tells a program, and what comes back.
+
+`StepInputs` says causes: which tokens of which request, how many of its positions are
+already computed, which blocks it holds. Effects (positions, slots, context lengths) are
+derived by primitives inside the program, because with several launches in flight only the
+device knows them. Sizes that a launch needs on the host stand in `StepShape`, so that
+nobody waits for a device to learn an integer.
+
+Knows nothing of requests, models or frameworks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo_platforms.tensor import Array, HostTensor
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """The sizes of a step, as host integers.
+
+    Units: tokens, requests and rows; `uniform_query` is the number of tokens that every
+        request has in this step, None where they differ.
+    """
+
+    num_tokens: int
+    num_requests: int
+    num_rows: int
+    max_query: int
+    max_context: int
+    uniform_query: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRows:
+    """Sampling settings of seats whose settings changed since the last launch.
+
+    Shapes: seats int32 [U]; values uint32 [U, 3]: the bits of the float32 temperature (0 is
+        greedy), then the low and the high word of the 64-bit seed.
+    """
+
+    seats: Ints
+    values: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInputs:
+    """What one state group needs to know in a step.
+
+    Shapes: block_table int32 [R, M]; entries past a request's last block are 0, the null block.
+    """
+
+    block_table: Ints
+
+
+class DeviceRef(Protocol):
+    """An output that stays on the device, to be an input of a later launch."""
+
+    @property
+    def name(self) -> str:
+        """Give the name of the output it stands for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """One launch of one entry.
+
+    The arrays may be views of buffers that their owner reuses: a program has copied or
+    consumed them when `launch` returns.
+
+    Shapes: token_ids int32 [T]; query_starts int32 [R+1], the first token of each request and
+        T; seat int32 [R]; computed int32 [R], positions already in the state; rows int32 [S],
+        the tokens whose logits are wanted, ascending; extra: by input name, as the entry
+        declared it, a dtype that numpy lacks as its bits (`tensor.storage`).
+    """
+
+    entry: str
+    sequence: int
+    shape: StepShape
+    token_ids: Ints
+    query_starts: Ints
+    seat: Ints
+    computed: Ints
+    rows: Ints
+    sampling: SamplingRows | None
+    groups: Mapping[str, GroupInputs]
+    extra: Mapping[str, Array | DeviceRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a launch made.
+
+    Shapes: tokens int32 [S, 1+D], the tokens made for each row; num_tokens int32 [S], how many
+        of them count; outputs: the entry's other outputs, by name.
+    """
+
+    tokens: Ints
+    num_tokens: Ints
+    outputs: Mapping[str, HostTensor]
+
+
+class Pending(Protocol):
+    """A launch whose result was not read yet."""
+
+    def ref(self, output: str) -> DeviceRef:
+        """Name an output as the input of a later launch, without waiting."""
+        ...
+
+    def ready(self) -> bool:
+        """Tell whether `read` would return at once."""
+        ...
+
+    def read(self) -> StepResult:
+        """Wait for the result. Launches are read in the order they were made, each once."""
+        ...
+
+
+NULL_BLOCK = 0
+NULL_SEAT = 0
+
+_NO_SEATS = np.zeros(0, dtype=np.int32)
+_NO_VALUES = np.zeros((0, 3), dtype=np.uint32)
+
+
+def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
+    """Give a launch's arrays by the names that graphs give their input leaves.
+
+    Every entry finds all of them and takes those it declared: `token_ids`, `query_starts`,
+    `seat`, `computed`, `rows`, `sampling_seats`, `sampling_values`, `block_table.<group>` and
+    whatever `extra` holds.
+    """
+    sampling = inputs.sampling
+    found: dict[str, Array | DeviceRef] = {
+        "token_ids": inputs.token_ids,
+        "query_starts": inputs.query_starts,
+        "seat": inputs.seat,
+        "computed": inputs.computed,
+        "rows": inputs.rows,
+        "sampling_seats": _NO_SEATS if sampling is None else sampling.seats,
+        "sampling_values": _NO_VALUES if sampling is None else sampling.values,
+    }
+    for name, group in inputs.groups.items():
+        found[f"block_table.{name}"] = group.block_table
+    found.update(inputs.extra)
+    return found

@@ -1,0 +1,118 @@
+"""Ops on rows of features: linear layers, norms, and pointwise functions.
+
+Norms compute in float32 and round once. Knows nothing of attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from octavo_platforms.graph import TensorType, Value, ValueType
+from octavo_platforms.ops.op import Attrs, Emit, Op, expect, fixed, float_dtype, real, tensor
+
+
+def _linear(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [T, I], weight [O, I], bias [O] or absent -> x @ weight.T + bias, [T, O]."""
+    x, weight = tensor(types, 0), tensor(types, 1)
+    expect(len(weight.shape) == 2, f"a linear weight has two axes, not {weight}")
+    expect(x.shape[-1] == weight.shape[1], f"{x} does not fit the weight {weight}")
+    if len(types) == 3:
+        bias = tensor(types, 2)
+        expect(bias.shape == (weight.shape[0],), f"the bias {bias} does not fit {weight}")
+    return (TensorType((*x.shape[:-1], weight.shape[0]), x.dtype),)
+
+
+def _rms_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [..., E], weight [E]; eps -> x / sqrt(mean(x^2) + eps) * weight."""
+    x, weight = tensor(types, 0), tensor(types, 1)
+    real(attrs, "eps")
+    expect(weight.shape == x.shape[-1:], f"the norm weight {weight} does not fit {x}")
+    return (x,)
+
+
+def _add_rms_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [T, E], residual [T, E], weight [E]; eps -> norm(x + residual), x + residual."""
+    x, residual = tensor(types, 0), tensor(types, 1)
+    expect(x == residual, f"cannot add {residual} to {x}")
+    (normed,) = _rms_norm((x, tensor(types, 2)), attrs)
+    return normed, x
+
+
+def _decompose_add_rms_norm(emit: Emit, inputs: Sequence[Value], attrs: Attrs) -> tuple[Value, ...]:
+    x, residual, weight = inputs
+    (total,) = emit("add", x, residual)
+    (normed,) = emit("rms_norm", total, weight, eps=attrs["eps"])
+    return normed, total
+
+
+def _same(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X -> a value of the same shape and dtype."""
+    return (tensor(types, 0),)
+
+
+def _pair(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """a, b of one shape and dtype -> the same."""
+    a, b = tensor(types, 0), tensor(types, 1)
+    expect(a == b, f"{a} and {b} differ")
+    return (a,)
+
+
+def _silu_gate(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [T, 2F], gate then up -> silu(gate) * up, [T, F]."""
+    x = tensor(types, 0)
+    width = fixed(x.shape[-1])
+    expect(width % 2 == 0, f"{x} has no two halves")
+    return (TensorType((*x.shape[:-1], width // 2), x.dtype),)
+
+
+def _decompose_silu_gate(emit: Emit, inputs: Sequence[Value], attrs: Attrs) -> tuple[Value, ...]:
+    (x,) = inputs
+    found = emit.type_of(x)
+    half = fixed(tensor((found,), 0).shape[-1]) // 2
+    gate, up = emit("split", x, sizes=(half, half))
+    (active,) = emit("silu", gate)
+    return emit("mul", active, up)
+
+
+def _rope_table(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Positions int32 [T], frequencies float32 [D/2]; factor -> cos then sin, float32 [T, D].
+
+    An angle is the float32 product of position and frequency, rounded once.
+    """
+    positions, frequencies = tensor(types, 0), tensor(types, 1)
+    real(attrs, "factor")
+    return (TensorType((positions.shape[0], 2 * fixed(frequencies.shape[0])), "float32"),)
+
+
+def _rotary(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [T, H, D], table float32 [T, D'] with D' <= D; interleaved -> x, its first D' turned.
+
+    Half-split pairs element i with i + D'/2; interleaved pairs 2i with 2i + 1.
+    """
+    x, table = tensor(types, 0), tensor(types, 1)
+    expect(len(x.shape) == 3 and len(table.shape) == 2, f"cannot turn {x} by {table}")
+    expect(fixed(table.shape[1]) <= fixed(x.shape[2]), f"{table} is wider than a head of {x}")
+    expect(isinstance(attrs.get("interleaved"), bool), "'interleaved' has to be true or false")
+    return (x,)
+
+
+def _cast(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """x; to a floating dtype -> x, rounded to nearest."""
+    x = tensor(types, 0)
+    return (TensorType(x.shape, float_dtype(attrs, "to")),)
+
+
+LINEAR = Op(name="linear", infer=_linear, hook="bind_linear")
+RMS_NORM = Op(name="rms_norm", infer=_rms_norm)
+ADD = Op(name="add", infer=_pair)
+MUL = Op(name="mul", infer=_pair)
+SILU = Op(name="silu", infer=_same)
+CAST = Op(name="cast", infer=_cast)
+ROPE_TABLE = Op(name="rope_table", infer=_rope_table)
+ROTARY = Op(name="rotary", infer=_rotary)
+ADD_RMS_NORM = Op(name="add_rms_norm", infer=_add_rms_norm, decompose=_decompose_add_rms_norm)
+SILU_GATE = Op(name="silu_gate", infer=_silu_gate, decompose=_decompose_silu_gate)
+
+OPS = (
+    LINEAR, RMS_NORM, ADD, MUL, SILU, CAST, ROPE_TABLE, ROTARY, ADD_RMS_NORM, SILU_GATE,
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""Ops on paged states: write new keys and values, read them, attend to them.
+
+Block 0 is the null block: padding writes go there and its content is undefined, so a kernel
+must give the right answer with anything in it, not-a-number included. The same holds for
+slots past a request's context.
+
+Knows nothing of layouts; the kernels that share a state agree on one when they are bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from octavo_platforms.graph import TensorType, Value, ValueType
+from octavo_platforms.ops.op import (
+    Attrs,
+    Emit,
+    Op,
+    expect,
+    fixed,
+    float_dtype,
+    integer,
+    real,
+    state,
+    tensor,
+)
+
+
+def _kv_write(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """K [T, K, D], v [T, K, D], slots int32 [T], state -> nothing; state[slots] = k, v."""
+    k, v, slots = tensor(types, 0), tensor(types, 1), tensor(types, 2)
+    state(types, 3)
+    expect(k == v, f"keys {k} and values {v} differ")
+    expect(slots.shape == k.shape[:1], f"{slots} is not one slot for each of {k}")
+    return ()
+
+
+def _kv_read(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Slots int32 [T], state; num_kv_heads, head_width, dtype -> k [T, K, D], v [T, K, D]."""
+    slots = tensor(types, 0)
+    state(types, 1)
+    shape = (slots.shape[0], integer(attrs, "num_kv_heads"), integer(attrs, "head_width"))
+    dtype = float_dtype(attrs, "dtype")
+    return TensorType(shape, dtype), TensorType(shape, dtype)
+
+
+def _attention(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Q [T, H, D], query_starts int32 [R+1], computed int32 [R], block_table int32 [R, M], state.
+
+    Token i of request r stands at position p = computed[r] + i and attends to positions
+    0..p of its own request, which the state already holds. Head h reads KV head h * K / H.
+    Attributes: scale, num_kv_heads. Gives [T, H, D].
+    """
+    q, table = tensor(types, 0), tensor(types, 3)
+    state(types, 4)
+    real(attrs, "scale")
+    expect(len(q.shape) == 3, f"queries have three axes, not {q}")
+    expect(len(table.shape) == 2, f"a block table has two axes, not {table}")
+    expect(fixed(q.shape[1]) % integer(attrs, "num_kv_heads") == 0, "H is no multiple of K")
+    return (q,)
+
+
+def _rotary_kv_write(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Q [T, H, D], k [T, K, D], v [T, K, D], table float32 [T, D'], slots int32 [T], state.
+
+    Turns q and k by the table, writes k and v; gives the turned q. Attribute: interleaved.
+    """
+    q = tensor(types, 0)
+    _kv_write((types[1], types[2], types[4], types[5]), attrs)
+    return (q,)
+
+
+def _decompose_rotary_kv_write(
+    emit: Emit, inputs: Sequence[Value], attrs: Attrs
+) -> tuple[Value, ...]:
+    q, k, v, table, slots, kv = inputs
+    (turned_q,) = emit("rotary", q, table, interleaved=attrs["interleaved"])
+    (turned_k,) = emit("rotary", k, table, interleaved=attrs["interleaved"])
+    emit("kv_write", turned_k, v, slots, kv)
+    return (turned_q,)
+
+
+KV_WRITE = Op(name="kv_write", infer=_kv_write, hook="bind_kv_write", writes=(3,))
+KV_READ = Op(name="kv_read", infer=_kv_read, hook="bind_kv_read")
+ATTENTION = Op(name="attention", infer=_attention, hook="bind_attention")
+ROTARY_KV_WRITE = Op(
+    name="rotary_kv_write",
+    infer=_rotary_kv_write,
+    hook="bind_kv_write",
+    writes=(5,),
+    decompose=_decompose_rotary_kv_write,
+)
+
+OPS = (KV_WRITE, KV_READ, ATTENTION, ROTARY_KV_WRITE)

@@ -1,0 +1,142 @@
+"""What a platform's objects do: device contexts, memory, kernels, programs.
+
+    open_device ──> DeviceContext ──> make_memory ──> Memory
+                         │
+    bind_* ──> Kernel ───┴──> compile ──> Program ──launch──> Pending ──read──> StepResult
+
+Kernels take and give device tensors, which are opaque here: a torch tensor, a JAX array, a
+numpy array. Knows nothing of who implements these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+from octavo_platforms.capabilities import DeviceInfo, MemoryStats
+from octavo_platforms.inputs import Pending, StepInputs
+from octavo_platforms.program import Plane
+from octavo_platforms.shapes import ShapePolicy
+from octavo_platforms.tensor import DType, HostTensor
+
+DeviceTensor = NewType("DeviceTensor", object)
+Run = Callable[..., object]
+Report = Callable[[str, int, int], None]
+
+
+class DeviceContext(Protocol):
+    """Opened devices. Whatever a platform keeps between calls, it keeps here."""
+
+    @property
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """Give the devices that are open."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back. Closing twice does nothing."""
+        ...
+
+
+class Memory(Protocol):
+    """Memory of an opened device."""
+
+    def alloc(self, shape: tuple[int, ...], dtype: DType) -> DeviceTensor:
+        """Give a tensor of zeros. Raises: MemoryError, with the numbers."""
+        ...
+
+    def free(self, tensor: DeviceTensor) -> None:
+        """Give a tensor's memory back; it must not be used any more."""
+        ...
+
+    def to_device(self, tensor: HostTensor) -> DeviceTensor:
+        """Copy to the device. The result never changes when the host array does."""
+        ...
+
+    def to_host(self, tensor: DeviceTensor) -> HostTensor:
+        """Copy to the host; waits for the device."""
+        ...
+
+    def stats(self) -> MemoryStats:
+        """Tell how much there is and how much is free."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateLayout:
+    """The order in which a plane's axes stand in memory.
+
+    `axes` names them: B blocks, P slots of a block, then the plane's own axes: K and D for
+    keys and values. ("B", "P", "K", "D") keeps a slot's heads together.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+
+    def shape(self, plane: Plane, *, num_blocks: int, block_size: int) -> tuple[int, ...]:
+        """Give the shape of a plane's tensor in this layout."""
+        extents = dict(
+            zip(("B", "P", "K", "D"), (num_blocks, block_size, *plane.shape), strict=True)
+        )
+        return tuple(extents[axis] for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """An op's code, bound to one spec.
+
+    `run` takes the node's inputs in order (a state as the tuple of its planes) and gives its
+    output, a tuple of several, or None. `pack` turns a placed linear weight into what `run`
+    wants. `prepare` is called once a step, from host data only; what it gives is passed to
+    `run` as the keyword `prepared`.
+    """
+
+    name: str
+    run: Run
+    pack: Callable[[DeviceTensor], DeviceTensor] | None = None
+    prepare: Callable[[StepInputs], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateKernel:
+    """A kernel that touches a state, before the layout is agreed on.
+
+    `layouts` are those it can work with, the preferred one first; `at` gives its code for one.
+    """
+
+    name: str
+    layouts: tuple[StateLayout, ...]
+    at: Callable[[StateLayout], Kernel]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A spec that an implementation recognises as its own kind, and cannot do."""
+
+    reason: str
+
+
+class Program(Protocol):
+    """All entries of a model, ready to run on opened devices."""
+
+    @property
+    def entries(self) -> frozenset[str]:
+        """Give the names of the entries that `launch` knows."""
+        ...
+
+    @property
+    def shape_policy(self) -> ShapePolicy:
+        """Give the sizes that launches have to be padded to (`octavo_platforms.shapes`)."""
+        ...
+
+    def launch(self, inputs: StepInputs) -> Pending:
+        """Start one entry and return at once. Launches run in the order they were made."""
+        ...
+
+    def warm_up(self, report: Report) -> None:
+        """Do now what the first requests would wait for; reports stage, done and total."""
+        ...
+
+    def close(self) -> None:
+        """Free weights, buffers and states. Closing twice does nothing."""
+        ...

@@ -1,0 +1,96 @@
+"""What each `bind_*` hook is asked: one frozen, keyword-only spec.
+
+A spec holds all that may change a kernel's choice or its result, and nothing else, so that
+equal specs share one kernel. Knows nothing of graphs' values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from octavo_platforms.binding import Binding
+from octavo_platforms.graph import Attr, ValueType
+from octavo_platforms.platform import DeviceTensor
+from octavo_platforms.program import ProgramDef, StateSpec
+from octavo_platforms.tensor import DType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpSpec:
+    """Any op without a hook of its own: its name, attributes and types."""
+
+    op: str
+    attrs: tuple[tuple[str, Attr], ...]
+    inputs: tuple[ValueType, ...]
+    outputs: tuple[ValueType, ...]
+
+    def attr(self, name: str) -> Attr:
+        """Give an attribute by name. Raises: KeyError."""
+        return dict(self.attrs)[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearSpec:
+    """x [T, n_in] times a weight [n_out, n_in], plus a bias [n_out].
+
+    `shared` says that something other than this kernel reads the weight too, so it stays as
+    it was placed and `pack` is not called.
+    """
+
+    n_in: int
+    n_out: int
+    dtype: DType
+    weight_dtype: DType
+    bias: bool
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionSpec:
+    """Causal attention over a paged state."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_width: int
+    scale: float
+    dtype: DType
+    state: StateSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVWriteSpec:
+    """Writing keys and values; `op` is `kv_write` or `rotary_kv_write`."""
+
+    op: str
+    num_kv_heads: int
+    head_width: int
+    dtype: DType
+    state: StateSpec
+    interleaved: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVReadSpec:
+    """Reading keys and values back by slot."""
+
+    num_kv_heads: int
+    head_width: int
+    dtype: DType
+    state: StateSpec
+
+
+Spec = OpSpec | LinearSpec | AttentionSpec | KVWriteSpec | KVReadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileSpec:
+    """A bound program and its placed weights, to be made ready to launch.
+
+    `num_blocks` gives, by state group, how many blocks to hold, the null block included.
+    """
+
+    program: ProgramDef
+    binding: Binding
+    weights: Mapping[str, DeviceTensor]
+    num_blocks: Mapping[str, int]

@@ -1,0 +1,180 @@
+"""A step's requests, sorted out for attention, once for all its layers.
+
+Requests with one new token go into buckets of similar length, each one batch of matrices,
+padded to its longest; a bucket costs a fixed number of calls, so few buckets waste padding
+and many waste calls. Requests with more new tokens are attended to one by one.
+
+    lengths in blocks   40 39 37 | 21 20 | 6 5 5 3       three buckets
+
+Everything follows from host arrays. What a gathered bucket holds beyond a request's context
+is made harmless: padding reads a block that is full of valid slots, and `tail` names the
+slots of last blocks that nobody has written.
+
+Knows nothing of layouts or of how a bucket is attended to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from octavo_platforms.inputs import Ints, StepInputs
+
+Longs = npt.NDArray[np.int64]
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Requests with one new token.
+
+    Shapes: tokens [R], None where they are all tokens of the step in order; blocks [R * M];
+        tail [X], slots of the gathered [R * S]; mask [R, 1, 1, S], 0 or -inf, None where
+        nothing is hidden.
+    """
+
+    num_requests: int
+    num_blocks: int
+    tokens: Tensor | None
+    blocks: Tensor
+    tail: Tensor | None
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """One request with several new tokens, start to stop, the last of `context` positions.
+
+    Shapes: blocks [M]; mask [stop - start, context], None where the request has no past.
+    """
+
+    start: int
+    stop: int
+    context: int
+    blocks: Tensor
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A step's requests: buckets of single tokens, and the others."""
+
+    buckets: tuple[Bucket, ...]
+    longs: tuple[Long, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorter:
+    """How to sort: what a bucket costs and may hold, in blocks, and what masks are made of."""
+
+    group: str
+    block_size: int
+    bucket_cost_blocks: int
+    max_bucket_blocks: int
+    mask_dtype: torch.dtype
+    device: torch.device
+
+    def __call__(self, inputs: StepInputs) -> Sorted:
+        """Sort a step's requests out."""
+        table = inputs.groups[self.group].block_table
+        queries = np.diff(inputs.query_starts)
+        lengths = inputs.computed + queries
+        single = np.flatnonzero(queries == 1)
+        num_blocks = -(-lengths[single] // self.block_size)
+        parts = [
+            single[part]
+            for part in split(num_blocks, self.bucket_cost_blocks, self.max_bucket_blocks)
+        ]
+        is_all = len(parts) == 1 and len(single) == len(queries)
+        buckets = tuple(
+            self._bucket(
+                np.sort(part) if is_all else part,
+                lengths,
+                table,
+                tokens=None if is_all else inputs.query_starts[part],
+            )
+            for part in parts
+        )
+        longs = tuple(self._longs(inputs, lengths, table, np.flatnonzero(queries > 1)))
+        return Sorted(buckets, longs)
+
+    def _bucket(self, part: Longs, lengths: Ints, table: Ints, *, tokens: Ints | None) -> Bucket:
+        size = self.block_size
+        own = lengths[part]
+        own_blocks = -(-own // size)
+        width = int(own_blocks.max())
+        blocks = table[part, :width].astype(np.int64)
+        # Where there is padding, the longest request has more than one block: its first is full.
+        blocks[np.arange(width) >= own_blocks[:, None]] = table[part[np.argmax(own)], 0]
+        capacity = width * size
+        past = own[:, None] + np.arange(size)
+        rest = past < (own_blocks * size)[:, None]
+        tail = (past + np.arange(len(part))[:, None] * capacity)[rest]
+        mask = None
+        if int(own.min()) < capacity:
+            hidden = np.arange(capacity) >= own[:, None]
+            mask = self._mask(np.where(hidden, np.float32(NEVER), np.float32(0.0)))
+        return Bucket(
+            num_requests=len(part),
+            num_blocks=width,
+            tokens=None if tokens is None else self._moved(tokens.astype(np.int64)),
+            blocks=self._moved(blocks.reshape(-1)),
+            tail=self._moved(tail.astype(np.int64)) if tail.size else None,
+            mask=None if mask is None else mask[:, None, None],
+        )
+
+    def _longs(
+        self, inputs: StepInputs, lengths: Ints, table: Ints, requests: Longs
+    ) -> Iterator[Long]:
+        for request in requests:
+            start, stop = (int(each) for each in inputs.query_starts[request : request + 2])
+            context, past = int(lengths[request]), int(inputs.computed[request])
+            blocks = table[request, : -(-context // self.block_size)].astype(np.int64)
+            mask = None
+            if past:
+                mask = torch.full(
+                    (stop - start, context), NEVER, dtype=self.mask_dtype, device=self.device
+                ).triu_(past + 1)
+            yield Long(start, stop, context, self._moved(blocks), mask)
+
+    def _mask(self, values: npt.NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, self.mask_dtype)
+
+    def _moved(self, values: Longs) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def split(num_blocks: Ints, cost: int, most: int) -> Sequence[Longs]:
+    """Part requests into buckets so that padding plus `cost` for each bucket is least.
+
+    Each bucket holds at most `most` blocks, padding included, or one request.
+
+    Shapes: num_blocks [R], the blocks of each request; returns index arrays, longest first.
+    Source: the partition of a sorted list by dynamic programming over its distinct values.
+    """
+    if not len(num_blocks):
+        return ()
+    order = np.argsort(-num_blocks, kind="stable")
+    widths, first = np.unique(-num_blocks[order], return_index=True)
+    widths = -widths
+    ends = np.append(first, len(order))
+    best = np.zeros(len(ends))
+    cut = np.zeros(len(ends), np.int64)
+    for end in range(1, len(ends)):
+        costs = best[:end] + cost + (ends[end] - ends[:end]) * widths[:end]
+        cut[end] = np.argmin(costs)
+        best[end] = costs[cut[end]]
+    found: list[Longs] = []
+    end = len(ends) - 1
+    while end:
+        begin = int(cut[end])
+        part = order[ends[begin] : ends[end]]
+        fits = max(1, most // int(widths[begin]))
+        found = [part[at : at + fits] for at in range(0, len(part), fits)] + found
+        end = begin
+    return found

@@ -1,0 +1,168 @@
+"""The platform: the contract's hooks, answered with plain PyTorch.
+
+torch is imported when a device is opened, so that a plugin made from this can be asked who
+it is and what it finds in an instant.
+
+Knows no vendor: what looks at the hardware is given by the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from octavo_platforms.capabilities import (
+    DeviceInfo,
+    DeviceSettings,
+    MemoryStats,
+    PlatformInfo,
+    Probe,
+)
+from octavo_platforms.errors import CannotStart
+from octavo_platforms.hooks import hookimpl
+from octavo_platforms.platform import DeviceContext, Kernel, Memory, Program, StateKernel
+from octavo_platforms.specs import (
+    AttentionSpec,
+    CompileSpec,
+    KVReadSpec,
+    KVWriteSpec,
+    LinearSpec,
+    OpSpec,
+)
+from octavo_platforms.tensor import DType
+
+
+class TorchPlatform:
+    """A plugin object for a torch device.
+
+    `device` is torch's name for it. `probe` and `discover` look at the hardware without
+    torch; `stats` tells a device's memory by its index. `overrides` are plugin objects whose
+    kernels are asked first.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        device: str,
+        vendor: str,
+        dtypes: tuple[DType, ...],
+        probe: Callable[[], Probe],
+        discover: Callable[[], tuple[DeviceInfo, ...]],
+        stats: Callable[[int], MemoryStats],
+        overrides: Sequence[object] = (),
+    ) -> None:
+        self.overrides = tuple(overrides)
+        self._probe = probe
+        self._discover = discover
+        self._stats = stats
+        self._info = PlatformInfo(
+            name=name,
+            device=device,
+            vendor=vendor,
+            dtypes=dtypes,
+            claims=frozenset({"step"}),
+            host_memory=device == "cpu",
+        )
+
+    @hookimpl
+    def platform_info(self) -> PlatformInfo:
+        """Say what was given."""
+        return self._info
+
+    @hookimpl
+    def probe(self) -> Probe:
+        """Ask the plugin."""
+        return self._probe()
+
+    @hookimpl
+    def discover_devices(self) -> tuple[DeviceInfo, ...]:
+        """Ask the plugin."""
+        return self._discover()
+
+    @hookimpl
+    def open_device(self, devices: tuple[int, ...], settings: DeviceSettings) -> DeviceContext:
+        """Open one device.
+
+        Effects: sets torch's number of threads, where the settings name one.
+        Raises: CannotStart, for a device that is not there, for several, and for a mode.
+        """
+        name, index = self._info.name, self._only(devices)
+        known = {info.index: info for info in self._discover()}
+        if index not in known:
+            raise CannotStart(
+                f"'{name}' has no device {index}, only {sorted(known)}; choose with --devices"
+            )
+        if settings.mode is not None:
+            raise CannotStart(
+                f"'{name}' has no mode '{settings.mode}'; write --device {name} without it"
+            )
+        import torch
+
+        from octavo_torch.context import TorchContext
+        from octavo_torch.memory import TorchMemory
+
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        kind = self._info.device
+        device = torch.device(kind) if kind == "cpu" else torch.device(kind, index)
+        memory = TorchMemory(device, lambda: self._stats(index))
+        return TorchContext(known[index], device, memory)
+
+    @hookimpl
+    def make_memory(self, context: DeviceContext) -> Memory:
+        """Give the device's memory."""
+        from octavo_torch.context import opened
+
+        return opened(context).memory
+
+    @hookimpl
+    def bind_op(self, spec: OpSpec) -> Kernel | None:
+        """Give a primitive, or a compound that is faster whole."""
+        from octavo_torch.ops import bind_op
+
+        return bind_op(spec)
+
+    @hookimpl
+    def bind_linear(self, spec: LinearSpec) -> Kernel:
+        """Give torch's own linear layer."""
+        from octavo_torch.ops.dense import linear
+
+        return linear(spec)
+
+    @hookimpl
+    def bind_attention(self, spec: AttentionSpec, context: DeviceContext) -> StateKernel:
+        """Give attention over gathered blocks."""
+        from octavo_torch.context import opened
+        from octavo_torch.ops.attention import attention
+
+        return attention(spec, opened(context).device)
+
+    @hookimpl
+    def bind_kv_write(self, spec: KVWriteSpec) -> StateKernel:
+        """Give the write, alone or with the turn before it."""
+        from octavo_torch.ops.state import kv_write, rotary_kv_write
+
+        return kv_write() if spec.op == "kv_write" else rotary_kv_write(spec)
+
+    @hookimpl
+    def bind_kv_read(self, spec: KVReadSpec) -> StateKernel:
+        """Give the read by slot."""
+        from octavo_torch.ops.state import kv_read
+
+        return kv_read()
+
+    @hookimpl
+    def compile(self, spec: CompileSpec, context: DeviceContext) -> Program:
+        """Flatten every entry to a list of calls."""
+        from octavo_torch.context import opened
+        from octavo_torch.program import TorchProgram
+
+        return TorchProgram(spec, opened(context))
+
+    def _only(self, devices: tuple[int, ...]) -> int:
+        if len(devices) != 1:
+            raise CannotStart(
+                f"'{self._info.name}' opens one device a process, not {list(devices)}; "
+                "use --devices 0"
+            )
+        return devices[0]

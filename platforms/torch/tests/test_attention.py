@@ -1,0 +1,131 @@
+"""Attention against the oracle: any mix of requests, and nothing foreign leaks in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from octavo_conformance.compare import close
+from octavo_conformance.oracle import ORACLE
+from octavo_platforms.inputs import GroupInputs, StepInputs, StepShape
+from octavo_platforms.platform import StateLayout
+from octavo_platforms.program import Plane, StateSpec
+from octavo_platforms.specs import AttentionSpec
+from octavo_platforms.tensor import DType
+from octavo_torch.dtypes import TORCH_OF
+from octavo_torch.memory import to_host
+from octavo_torch.ops.attention import attention
+from octavo_torch.states import HEADS_FIRST, SLOTS_FIRST
+
+BLOCK, WIDTH = 4, 8
+MIXES = [
+    ((1,), (0,)),
+    ((1,), (11,)),
+    ((1, 1, 1), (3, 4, 30)),
+    ((6,), (0,)),
+    ((5,), (9,)),
+    ((1, 4, 0, 1, 3), (8, 0, 5, 2, 7)),
+]
+
+
+def attend(
+    queries: Sequence[int],
+    computed: Sequence[int],
+    *,
+    heads: tuple[int, int],
+    dtype: DType,
+    layout: StateLayout,
+    poison: float,
+) -> None:
+    """Attend in a state whose every slot outside the requests' contexts holds poison."""
+    num_heads, num_kv_heads = heads
+    generator = torch.Generator().manual_seed(1)
+    lengths = np.add(queries, computed)
+    width = max(1, -(-int(lengths.max()) // BLOCK))
+    num_blocks = len(queries) * width + 1
+    order = 1 + torch.randperm(num_blocks - 1, generator=generator).to(torch.int32)
+    table = order.view(len(queries), width).numpy()
+    table[np.arange(width) >= -(-lengths[:, None] // BLOCK)] = 0
+    planes = []
+    for _ in range(2):
+        plane = torch.full((num_blocks * BLOCK, num_kv_heads, WIDTH), poison)
+        for row, length in zip(table, lengths, strict=True):
+            at = np.arange(length)
+            slots = row[at // BLOCK] * BLOCK + at % BLOCK
+            plane[slots] = torch.randn(len(slots), num_kv_heads, WIDTH, generator=generator)
+        planes.append(plane.view(num_blocks, BLOCK, num_kv_heads, WIDTH).to(TORCH_OF[dtype]))
+    starts = np.concatenate(([0], np.cumsum(queries))).astype(np.int32)
+    q = torch.randn(int(starts[-1]), num_heads, WIDTH, generator=generator).to(TORCH_OF[dtype])
+    state = StateSpec("kv", "paged", (Plane("k", (num_kv_heads, WIDTH), dtype),) * 2, 1, BLOCK)
+    spec = AttentionSpec(
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_width=WIDTH,
+        scale=0.3,
+        dtype=dtype,
+        state=state,
+    )
+    kernel = attention(spec, torch.device("cpu")).at(layout)
+    assert kernel.prepare is not None
+    before = np.array(computed, np.int32)
+    inputs = StepInputs(
+        entry="step",
+        sequence=0,
+        shape=StepShape(len(q), len(queries), 1, max(queries), int(lengths.max()), None),
+        token_ids=np.zeros(len(q), np.int32),
+        query_starts=starts,
+        seat=np.arange(len(queries), dtype=np.int32),
+        computed=before,
+        rows=starts[1:] - np.int32(1),
+        sampling=None,
+        groups={"kv": GroupInputs(table)},
+    )
+    axes = (0, 1, 2, 3) if layout == SLOTS_FIRST else (2, 0, 1, 3)
+    laid = tuple(plane.permute(axes).contiguous() for plane in planes)
+    causes = (torch.from_numpy(starts), torch.from_numpy(before), torch.from_numpy(table))
+    with torch.inference_mode():
+        found = kernel.run(q, *causes, laid, prepared=kernel.prepare(inputs))
+    assert isinstance(found, torch.Tensor)
+    exact = ORACLE["attention"](
+        q.double().numpy(),
+        starts,
+        before,
+        table,
+        tuple(plane.double().numpy() for plane in planes),
+        scale=0.3,
+    )
+    assert isinstance(exact, np.ndarray)
+    close("attention", to_host(found), exact, dtype)
+
+
+@pytest.mark.parametrize(("queries", "computed"), MIXES)
+@pytest.mark.parametrize("layout", [SLOTS_FIRST, HEADS_FIRST])
+@pytest.mark.parametrize("poison", [0.0, float("nan"), float("inf")])
+def test_any_mix_agrees_with_the_oracle_whatever_foreign_slots_hold(
+    queries: tuple[int, ...], computed: tuple[int, ...], layout: StateLayout, poison: float
+) -> None:
+    attend(queries, computed, heads=(6, 2), dtype="float32", layout=layout, poison=poison)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 1), (6, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_any_grouping_of_heads_agrees_with_the_oracle_in_any_dtype(
+    heads: tuple[int, int], dtype: DType
+) -> None:
+    nan = float("nan")
+    attend(*MIXES[-1], heads=heads, dtype=dtype, layout=SLOTS_FIRST, poison=nan)
+
+
+def test_many_requests_of_very_different_lengths_agree_with_the_oracle() -> None:
+    computed = tuple(range(0, 200, 5))
+    attend(
+        (1,) * len(computed),
+        computed,
+        heads=(2, 2),
+        dtype="float32",
+        layout=HEADS_FIRST,
+        poison=float("nan"),
+    )

@@ -1,0 +1,107 @@
+"""The CPU's own kernels against the base's, which the base's tests hold to the oracle."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from octavo_cpu import kernels, platform
+from octavo_cpu.overrides import CpuKernels
+from octavo_platforms.capabilities import DeviceSettings
+from octavo_platforms.loaded import Platform
+from octavo_platforms.platform import DeviceTensor, Kernel, Unsupported
+from octavo_platforms.specs import LinearSpec
+from octavo_platforms.tensor import DType
+from octavo_torch.memory import tensor_of
+from octavo_torch.ops import choice
+from octavo_torch.ops.attention import sdpa_decode
+
+needs_onednn = pytest.mark.skipif(not kernels.has_onednn(), reason="this torch has no oneDNN")
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def linear(dtype: DType, *, shared: bool, weight_dtype: DType | None = None) -> LinearSpec:
+    return LinearSpec(
+        n_in=48,
+        n_out=32,
+        dtype=dtype,
+        weight_dtype=weight_dtype or dtype,
+        bias=True,
+        shared=shared,
+    )
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [0, 1, 3, 40])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_packed_product_is_the_plain_product(rows: int, has_bias: bool) -> None:
+    kernel = kernels.packed_linear()
+    assert kernel.pack is not None
+    weight, bias = random(32, 48), random(32) if has_bias else None
+    x = random(rows, 48, seed=1)
+    packed = kernel.pack(DeviceTensor(weight.clone()))
+    given = (x, packed) if bias is None else (x, packed, bias)
+    torch.testing.assert_close(tensor_of(kernel.run(*given)), F.linear(x, weight, bias))
+
+
+@needs_onednn
+def test_rows_that_are_a_view_are_multiplied_as_they_look() -> None:
+    kernel = kernels.packed_linear()
+    assert kernel.pack is not None
+    weight, wide = random(32, 48), random(5, 96, seed=1)
+    packed = kernel.pack(DeviceTensor(weight.clone()))
+    found = tensor_of(kernel.run(wide[:, 48:], packed))
+    torch.testing.assert_close(found, F.linear(wide[:, 48:], weight))
+
+
+@needs_onednn
+def test_a_shared_weight_is_not_packed() -> None:
+    found = CpuKernels().bind_linear(linear("float32", shared=True))
+    assert isinstance(found, Kernel)
+    assert found.pack is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (linear("float16", shared=False), "float16"),
+        (linear("bfloat16", shared=False, weight_dtype="float32"), "float32"),
+    ],
+)
+def test_what_is_not_quick_is_left_to_the_base_with_the_reason(
+    spec: LinearSpec, reason: str
+) -> None:
+    found = CpuKernels().bind_linear(spec)
+    assert isinstance(found, Unsupported)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("num_requests", [1, 9])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_batched_products_attend_as_fused_attention_does(
+    num_requests: int, is_masked: bool
+) -> None:
+    q = random(num_requests, 2, 3, 16)
+    keys, values = (random(2, num_requests, 24, 16, seed=seed).transpose(0, 1) for seed in (1, 2))
+    mask = None
+    if is_masked:
+        mask = torch.zeros(num_requests, 1, 1, 24)
+        mask[0, ..., 5:] = float("-inf")
+    found = kernels.batched_decode(q, keys, values, mask, 0.25)
+    torch.testing.assert_close(found, sdpa_decode(q, keys, values, mask, 0.25))
+
+
+def test_the_quick_choice_is_the_bases() -> None:
+    scores = random(6, 1000).round()
+    assert torch.equal(kernels.largest(scores), choice.largest(scores))
+    assert kernels.largest(scores).dtype == torch.int32
+
+
+def test_the_platform_opens_as_any_other() -> None:
+    opened = Platform(platform).open_device((0,), DeviceSettings())
+    assert [device.index for device in opened.devices] == [0]
+    opened.close()
