@@ -12,10 +12,12 @@ Knows no device by name, no framework and no face.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.asking import SamplingParams, default_sampling
+from octavo.bars import Bar, bar
 from octavo.batch import Batch
 from octavo.config import ModelFacts, PlatformFacts, Resolved, Settings, resolve, show_bytes
 from octavo.engine import Engine
@@ -39,7 +41,7 @@ from octavo_platforms.binding import Binding
 from octavo_platforms.capabilities import DeviceInfo, DeviceSettings
 from octavo_platforms.errors import PlatformError
 from octavo_platforms.loaded import Platform
-from octavo_platforms.platform import DeviceContext, Memory
+from octavo_platforms.platform import DeviceContext, Memory, Program
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import DTYPES, DType
@@ -150,7 +152,7 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
     try:
         program = made.platform.compile(spec, prepared.context)
         report("warming up")
-        program.warm_up(lambda stage, done, total: None)
+        _warm_up(program)
     except PlatformError as error:
         raise DeviceError(str(error)) from error
     tokenizer = checkpoint.tokenizer()
@@ -215,6 +217,22 @@ def choose(device: str | None) -> tuple[Platform, DeviceSettings]:
             f"No device can be used: {reasons}. Install one: pip install octavo-plugin-<device>"
         )
     return best[1], DeviceSettings()
+
+
+def _warm_up(program: Program) -> None:
+    """Warm a program up, with a bar: some platforms compile for a minute."""
+    grown: Bar | None = None
+    with ExitStack() as stack:
+        counted = 0
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal grown, counted
+            if grown is None:
+                grown = stack.enter_context(bar(total, unit="step", what=stage))
+            grown.update(done - counted)
+            counted = done
+
+        program.warm_up(report)
 
 
 @dataclass(frozen=True, slots=True)

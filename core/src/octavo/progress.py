@@ -1,6 +1,6 @@
 """The bar of `LLM.generate`: requests done, and tokens a second going in and coming out.
 
-Does not know the engine. Where tqdm is not installed, there is no bar.
+Does not know the engine, nor how a bar is drawn.
 """
 
 from __future__ import annotations
@@ -8,15 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
 
+from octavo.bars import bar
 from octavo.outputs import OutputText
-
-
-class _Bar(Protocol):
-    def set_postfix_str(self, s: str, refresh: bool = ...) -> None: ...
-    def update(self, n: float | None = ...) -> bool | None: ...
-    def close(self) -> None: ...
 
 
 class Progress:
@@ -25,7 +19,8 @@ class Progress:
     def __init__(
         self, total: int, *, shown: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._bar = _bar(total) if shown else None
+        self._opened = bar(total, unit="req", what="generating", shown=shown)
+        self._bar = self._opened.__enter__()
         self._clock = clock
         self._began = clock()
         self._num_in = 0
@@ -38,13 +33,10 @@ class Progress:
         """
         self._num_in += output.request.num_prompt_tokens
         self._num_out += len(output.token_ids)
-        if self._bar is not None:
-            passed_s = max(self._clock() - self._began, 1e-9)
-            rates = (
-                f"in {self._num_in / passed_s:.0f} tok/s, out {self._num_out / passed_s:.0f} tok/s"
-            )
-            self._bar.set_postfix_str(rates, refresh=False)
-            self._bar.update(1)
+        passed_s = max(self._clock() - self._began, 1e-9)
+        rates = f"in {self._num_in / passed_s:.0f} tok/s, out {self._num_out / passed_s:.0f} tok/s"
+        self._bar.set_postfix_str(rates, refresh=False)
+        self._bar.update(1)
 
     def __enter__(self) -> Progress:
         return self
@@ -55,14 +47,4 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _bar(total: int) -> _Bar | None:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    bar: _Bar = tqdm(total=total, unit="req", desc="generating", dynamic_ncols=True)
-    return bar
+        self._opened.__exit__(kind, error, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from octavo_torch.memory import to_host
 from octavo_torch.ops.attention import attention
 from octavo_torch.states import HEADS_FIRST, SLOTS_FIRST
 
-BLOCK, WIDTH = 4, 8
+BLOCK, WIDTH, SCALE = 4, 8, 0.3
+NAN = float("nan")
 MIXES = [
     ((1,), (0,)),
     ((1,), (11,)),
@@ -31,16 +33,24 @@ MIXES = [
 ]
 
 
-def attend(
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A step, and a state [B, P, K, D] whose slots outside the requests' contexts hold poison."""
+
+    inputs: StepInputs
+    q: torch.Tensor
+    planes: tuple[torch.Tensor, torch.Tensor]
+    spec: AttentionSpec
+
+
+def drawn(
     queries: Sequence[int],
     computed: Sequence[int],
     *,
     heads: tuple[int, int],
     dtype: DType,
-    layout: StateLayout,
     poison: float,
-) -> None:
-    """Attend in a state whose every slot outside the requests' contexts holds poison."""
+) -> Case:
     num_heads, num_kv_heads = heads
     generator = torch.Generator().manual_seed(1)
     lengths = np.add(queries, computed)
@@ -59,18 +69,14 @@ def attend(
         planes.append(plane.view(num_blocks, BLOCK, num_kv_heads, WIDTH).to(TORCH_OF[dtype]))
     starts = np.concatenate(([0], np.cumsum(queries))).astype(np.int32)
     q = torch.randn(int(starts[-1]), num_heads, WIDTH, generator=generator).to(TORCH_OF[dtype])
-    state = StateSpec("kv", "paged", (Plane("k", (num_kv_heads, WIDTH), dtype),) * 2, 1, BLOCK)
     spec = AttentionSpec(
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
         head_width=WIDTH,
-        scale=0.3,
+        scale=SCALE,
         dtype=dtype,
-        state=state,
+        state=StateSpec("kv", "paged", (Plane("k", (num_kv_heads, WIDTH), dtype),) * 2, 1, BLOCK),
     )
-    kernel = attention(spec, torch.device("cpu")).at(layout)
-    assert kernel.prepare is not None
-    before = np.array(computed, np.int32)
     inputs = StepInputs(
         entry="step",
         sequence=0,
@@ -78,36 +84,39 @@ def attend(
         token_ids=np.zeros(len(q), np.int32),
         query_starts=starts,
         seat=np.arange(len(queries), dtype=np.int32),
-        computed=before,
+        computed=np.array(computed, np.int32),
         rows=starts[1:] - np.int32(1),
         sampling=None,
         groups={"kv": GroupInputs(table)},
     )
+    return Case(inputs, q, (planes[0], planes[1]), spec)
+
+
+def attend(case: Case, layout: StateLayout) -> None:
+    """Attend, and compare with the oracle."""
+    kernel = attention(case.spec, torch.device("cpu")).at(layout)
+    assert kernel.prepare is not None
+    inputs = case.inputs
+    causes = (inputs.query_starts, inputs.computed, inputs.groups["kv"].block_table)
     axes = (0, 1, 2, 3) if layout == SLOTS_FIRST else (2, 0, 1, 3)
-    laid = tuple(plane.permute(axes).contiguous() for plane in planes)
-    causes = (torch.from_numpy(starts), torch.from_numpy(before), torch.from_numpy(table))
+    laid = tuple(plane.permute(axes).contiguous() for plane in case.planes)
     with torch.inference_mode():
-        found = kernel.run(q, *causes, laid, prepared=kernel.prepare(inputs))
+        given = (torch.from_numpy(cause) for cause in causes)
+        found = kernel.run(case.q, *given, laid, prepared=kernel.prepare(inputs))
     assert isinstance(found, torch.Tensor)
-    exact = ORACLE["attention"](
-        q.double().numpy(),
-        starts,
-        before,
-        table,
-        tuple(plane.double().numpy() for plane in planes),
-        scale=0.3,
-    )
+    wide = tuple(plane.double().numpy() for plane in case.planes)
+    exact = ORACLE["attention"](case.q.double().numpy(), *causes, wide, scale=SCALE)
     assert isinstance(exact, np.ndarray)
-    close("attention", to_host(found), exact, dtype)
+    close("attention", to_host(found), exact, case.spec.dtype)
 
 
 @pytest.mark.parametrize(("queries", "computed"), MIXES)
 @pytest.mark.parametrize("layout", [SLOTS_FIRST, HEADS_FIRST])
-@pytest.mark.parametrize("poison", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("poison", [0.0, NAN, float("inf")])
 def test_any_mix_agrees_with_the_oracle_whatever_foreign_slots_hold(
     queries: tuple[int, ...], computed: tuple[int, ...], layout: StateLayout, poison: float
 ) -> None:
-    attend(queries, computed, heads=(6, 2), dtype="float32", layout=layout, poison=poison)
+    attend(drawn(queries, computed, heads=(6, 2), dtype="float32", poison=poison), layout)
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 1), (6, 3)])
@@ -115,17 +124,10 @@ def test_any_mix_agrees_with_the_oracle_whatever_foreign_slots_hold(
 def test_any_grouping_of_heads_agrees_with_the_oracle_in_any_dtype(
     heads: tuple[int, int], dtype: DType
 ) -> None:
-    nan = float("nan")
-    attend(*MIXES[-1], heads=heads, dtype=dtype, layout=SLOTS_FIRST, poison=nan)
+    attend(drawn(*MIXES[-1], heads=heads, dtype=dtype, poison=NAN), SLOTS_FIRST)
 
 
 def test_many_requests_of_very_different_lengths_agree_with_the_oracle() -> None:
     computed = tuple(range(0, 200, 5))
-    attend(
-        (1,) * len(computed),
-        computed,
-        heads=(2, 2),
-        dtype="float32",
-        layout=HEADS_FIRST,
-        poison=float("nan"),
-    )
+    queries = (1,) * len(computed)
+    attend(drawn(queries, computed, heads=(2, 2), dtype="float32", poison=NAN), HEADS_FIRST)

@@ -93,7 +93,7 @@ def test_each_token_is_attended_from_once_and_sees_its_own_context(
     for bucket in found.buckets:
         tokens = range(bucket.num_requests) if bucket.tokens is None else bucket.tokens.tolist()
         blocks = bucket.blocks.view(bucket.num_requests, -1)
-        slots = bucket.num_blocks * BLOCK
+        slots, seen_slots = bucket.num_blocks * BLOCK, bucket.context
         is_clean = torch.zeros(bucket.num_requests * slots, dtype=torch.bool)
         if bucket.tail is not None:
             is_clean[bucket.tail] = True
@@ -104,10 +104,10 @@ def test_each_token_is_attended_from_once_and_sees_its_own_context(
             own = -(-length // BLOCK)
             assert blocks[row, :own].tolist() == table[request, :own].tolist()
             assert 0 not in blocks[row].tolist()
-            seen = torch.ones(slots) if bucket.mask is None else bucket.mask[row, 0, 0].exp()
-            assert seen.tolist() == [1.0] * length + [0.0] * (slots - length)
+            seen = torch.ones(seen_slots) if bucket.mask is None else bucket.mask[row, 0, 0].exp()
+            assert seen.tolist() == [1.0] * length + [0.0] * (seen_slots - length)
             unwritten = is_clean[row * slots : (row + 1) * slots].nonzero()[:, 0].tolist()
-            assert unwritten == list(range(length, own * BLOCK))
+            assert unwritten == list(range(length, min(own * BLOCK, seen_slots)))
     for long in found.longs:
         request = int(np.searchsorted(inputs.query_starts, long.start, side="right")) - 1
         token_of.update(dict.fromkeys(range(long.start, long.stop), request))

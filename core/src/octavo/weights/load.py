@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Protocol
 
+from octavo.bars import bar
 from octavo.errors import ModelError
 from octavo.weights.find import Checkpoint
 from octavo_platforms.binding import Binding
@@ -48,11 +47,10 @@ def load(
     Raises: ModelError, for a tensor of another shape than the model expects.
     """
     total = sum(weight.num_bytes for weight in program.weights)
-    with _bar(total) as bar:
+    with bar(total, unit="B", what="weights", is_scaled=True) as grown:
 
         def on_weight(weight: WeightDef) -> None:
-            if bar is not None:
-                bar.update(weight.num_bytes)
+            grown.update(weight.num_bytes)
 
         try:
             return place(program, binding, checkpoint.source, memory, on_weight=on_weight)
@@ -89,18 +87,3 @@ def _embeddings_are_tied(program: ProgramDef) -> bool:
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown}, ..."
-
-
-class _Bar(Protocol):
-    def update(self, n: float | None = ...) -> bool | None: ...
-
-
-def _bar(total_bytes: int) -> AbstractContextManager[_Bar | None]:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return nullcontext()
-    bar: AbstractContextManager[_Bar] = tqdm(
-        total=total_bytes, unit="B", unit_scale=True, desc="weights", disable=None
-    )
-    return bar

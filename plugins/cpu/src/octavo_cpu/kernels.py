@@ -11,7 +11,6 @@ Source: measured on Zen 4 with two threads, torch 2.13, in the shapes of a 135M-
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, StateKernel
@@ -40,25 +39,27 @@ def has_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Make x @ weight.T + bias, of a weight that is packed or plain. Shapes: [T, I], [O, I]."""
+    if not x.shape[0]:
+        return x.new_empty((0, weight.shape[0]))
+    made: Tensor = _product(x, weight, bias, "none", [], "")
+    return made
+
+
 def packed_linear() -> Kernel:
     """Make a product on a weight packed once."""
-
-    def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if not len(x):
-            return x.new_empty((0, weight.shape[0]))
-        made: Tensor = _product(x, weight, bias, "none", [], "")
-        return made
 
     def pack(weight: DeviceTensor) -> DeviceTensor:
         with torch.inference_mode():
             return DeviceTensor(_pack(tensor_of(weight)))
 
-    return Kernel(name="cpu.packed_linear", run=run, pack=pack)
+    return Kernel(name="cpu.packed_linear", run=linear, pack=pack)
 
 
 def shared_linear() -> Kernel:
-    """Make a product on a weight that stays as it is."""
-    return Kernel(name="cpu.linear", run=F.linear)
+    """Make a product on a weight that stays as it is; in float32 half the time of torch's own."""
+    return Kernel(name="cpu.linear", run=linear)
 
 
 def attention(spec: AttentionSpec, context: DeviceContext) -> StateKernel:

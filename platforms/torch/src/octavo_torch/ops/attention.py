@@ -74,7 +74,7 @@ class _Paged:
         device: torch.device,
     ) -> None:
         self._spec = spec
-        self._layout = layout
+        self._is_slots_first = layout == SLOTS_FIRST
         self._decode = decode
         self._scratch: tuple[Tensor, Tensor] | None = None
         self._heads_at: Tensor | None = None
@@ -119,9 +119,9 @@ class _Paged:
     def _attend_bucket(self, q: Tensor, state: Planes, bucket: Bucket) -> Tensor:
         spec = self._spec
         groups = spec.num_heads // spec.num_kv_heads
-        folded = q.view(len(q), spec.num_kv_heads, groups, spec.head_width)
+        folded = q.view(q.shape[0], spec.num_kv_heads, groups, spec.head_width)
         index = bucket.blocks
-        if self._layout != SLOTS_FIRST:
+        if not self._is_slots_first:
             index = (self._first_rows(state[0]) + index).view(-1)
         keys, values = (
             self._gathered(plane, scratch, bucket, index)
@@ -151,7 +151,7 @@ class _Paged:
 
     def _context(self, plane: Tensor, long: Long) -> Tensor:
         """Gather one request's context. Shapes: returns [K, context, D]."""
-        if self._layout == SLOTS_FIRST:
+        if self._is_slots_first:
             found = plane.index_select(0, long.blocks).flatten(0, 1)
             return found[: long.context].transpose(0, 1)
         return plane.index_select(1, long.blocks).flatten(1, 2)[:, : long.context]
@@ -165,21 +165,23 @@ class _Paged:
         return self._heads_at
 
     def _gathered(self, plane: Tensor, scratch: Tensor, bucket: Bucket, index: Tensor) -> Tensor:
-        """Gather a bucket, its unwritten slots cleaned. Shapes: returns [R, K, S, D]."""
+        """Gather a bucket, its unwritten slots cleaned. Shapes: returns [R, K, context, D]."""
         num_heads, width = self._spec.num_kv_heads, self._spec.head_width
         slots = bucket.num_blocks * self._spec.state.block_size
-        if self._layout == SLOTS_FIRST:
+        if self._is_slots_first:
             torch.index_select(plane, 0, index, out=scratch.view(-1, *plane.shape[1:]))
             found = scratch.view(bucket.num_requests * slots, num_heads, width)
             if bucket.tail is not None:
                 found.index_fill_(0, bucket.tail, 0)
-            return found.view(bucket.num_requests, slots, num_heads, width).transpose(1, 2)
+            found = found.view(bucket.num_requests, slots, num_heads, width)
+            return found[:, : bucket.context].transpose(1, 2)
         by_head = plane.view(-1, plane.shape[2] * width)
         torch.index_select(by_head, 0, index, out=scratch.view(-1, by_head.shape[1]))
         found = scratch.view(num_heads, bucket.num_requests * slots, width)
         if bucket.tail is not None:
             found.index_fill_(1, bucket.tail, 0)
-        return found.view(num_heads, bucket.num_requests, slots, width).transpose(0, 1)
+        found = found.view(num_heads, bucket.num_requests, slots, width)
+        return found[:, :, : bucket.context].transpose(0, 1)
 
     def _space(self, state: Planes, bucket: Bucket) -> tuple[Tensor, Tensor]:
         """Give room for a bucket's keys and values, kept from step to step.

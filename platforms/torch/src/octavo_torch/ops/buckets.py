@@ -33,13 +33,17 @@ NEVER = float("-inf")
 class Bucket:
     """Requests with one new token.
 
+    Slots past `context` are not looked at. A lone request's own context needs no mask; several
+    are quicker looked at to the end of their blocks, because a batch of cut matrices is copied.
+
     Shapes: tokens [R], None where they are all tokens of the step in order; blocks [R * M];
-        tail [X], slots of the gathered [R * S]; mask [R, 1, 1, S], 0 or -inf, None where
+        tail [X], slots of the gathered [R * S]; mask [R, 1, 1, context], 0 or -inf, None where
         nothing is hidden.
     """
 
     num_requests: int
     num_blocks: int
+    context: int
     tokens: Tensor | None
     blocks: Tensor
     tail: Tensor | None
@@ -111,17 +115,18 @@ class Sorter:
         blocks = table[part, :width].astype(np.int64)
         # Where there is padding, the longest request has more than one block: its first is full.
         blocks[np.arange(width) >= own_blocks[:, None]] = table[part[np.argmax(own)], 0]
-        capacity = width * size
+        context = int(own[0]) if len(part) == 1 else width * size
         past = own[:, None] + np.arange(size)
-        rest = past < (own_blocks * size)[:, None]
-        tail = (past + np.arange(len(part))[:, None] * capacity)[rest]
+        rest = past < np.minimum(own_blocks * size, context)[:, None]
+        tail = (past + np.arange(len(part))[:, None] * (width * size))[rest]
         mask = None
-        if int(own.min()) < capacity:
-            hidden = np.arange(capacity) >= own[:, None]
+        if int(own.min()) < context:
+            hidden = np.arange(context) >= own[:, None]
             mask = self._mask(np.where(hidden, np.float32(NEVER), np.float32(0.0)))
         return Bucket(
             num_requests=len(part),
             num_blocks=width,
+            context=context,
             tokens=None if tokens is None else self._moved(tokens.astype(np.int64)),
             blocks=self._moved(blocks.reshape(-1)),
             tail=self._moved(tail.astype(np.int64)) if tail.size else None,

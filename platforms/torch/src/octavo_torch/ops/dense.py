@@ -52,18 +52,17 @@ def _normed(spec: OpSpec) -> Callable[[Tensor, Tensor], Tensor]:
     eps = float(found)
 
     def normed(x: Tensor, weight: Tensor) -> Tensor:
-        wide = x.float()
-        square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
-        scale = square.mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_()
-        return torch.mul(wide, scale).mul_(weight).to(x.dtype)
+        size: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = size.mul_(size).mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_()
+        return scale.mul(x).mul_(weight).to(x.dtype)
 
     return normed
 
 
 def silu_gate(x: Tensor) -> Tensor:
     """Make silu(gate) * up. Shapes: [T, 2F], gate then up; returns [T, F]."""
-    half = x.shape[-1] // 2
-    return F.silu(x[..., :half]).mul_(x[..., half:])
+    gate, up = torch.chunk(x, 2, -1)
+    return F.silu(gate).mul_(up)
 
 
 def _cast(spec: OpSpec) -> Kernel:

@@ -14,6 +14,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from octavo_platforms.graph import TensorType
+from octavo_platforms.ops.op import fixed
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
 
@@ -62,7 +64,7 @@ def slots(at: Tensor, query_starts: Tensor, table: Tensor, *, block_size: int) -
 
 
 def _count(like: Tensor) -> Tensor:
-    return torch.arange(len(like), dtype=torch.int32, device=like.device)
+    return torch.arange(like.shape[0], dtype=torch.int32, device=like.device)
 
 
 def _slots(spec: OpSpec) -> Kernel:
@@ -87,11 +89,12 @@ def _split(spec: OpSpec) -> Kernel:
 
 
 def _heads(spec: OpSpec) -> Kernel:
-    width = spec.attr("width")
-    assert isinstance(width, int)
+    (made,) = spec.outputs
+    assert isinstance(made, TensorType)
+    heads, width = (fixed(size) for size in made.shape[1:])
 
     def run(x: Tensor) -> Tensor:
-        return x.view(len(x), x.shape[1] // width, width)
+        return x.view(x.shape[0], heads, width)
 
     return Kernel(name="torch.heads", run=run)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import KVWriteSpec
 from octavo_torch.ops.rope import turning
-from octavo_torch.states import LAYOUTS, Planes, by_slot
+from octavo_torch.states import WRITABLE, Planes, put, take
 
 
 def kv_write() -> StateKernel:
@@ -23,7 +23,7 @@ def kv_write() -> StateKernel:
 
         return Kernel(name="torch.kv_write", run=run)
 
-    return StateKernel(name="torch.kv_write", layouts=LAYOUTS, at=at)
+    return StateKernel(name="torch.kv_write", layouts=WRITABLE, at=at)
 
 
 def rotary_kv_write(spec: KVWriteSpec) -> StateKernel:
@@ -34,14 +34,14 @@ def rotary_kv_write(spec: KVWriteSpec) -> StateKernel:
         def run(
             q: Tensor, k: Tensor, v: Tensor, table: Tensor, slots: Tensor, state: Planes
         ) -> Tensor:
-            num_heads = q.shape[1]
             turned = turn(beside(q, k), table)
-            write(turned[:, num_heads:], v, slots, state, layout)
-            return turned[:, :num_heads]
+            query, key = torch.split_with_sizes(turned, (q.shape[1], k.shape[1]), 1)
+            write(key, v, slots, state, layout)
+            return query
 
-        return Kernel(name="torch.rotary_kv_write", run=run)  # six inputs: the op has them
+        return Kernel(name="torch.rotary_kv_write", run=run)
 
-    return StateKernel(name="torch.rotary_kv_write", layouts=LAYOUTS, at=at)
+    return StateKernel(name="torch.rotary_kv_write", layouts=WRITABLE, at=at)
 
 
 def kv_read() -> StateKernel:
@@ -49,29 +49,30 @@ def kv_read() -> StateKernel:
 
     def at(layout: StateLayout) -> Kernel:
         def run(slots: Tensor, state: Planes) -> tuple[Tensor, Tensor]:
-            keys, values = (by_slot(plane, layout).index_select(0, slots) for plane in state)
+            keys, values = (take(plane, layout, slots) for plane in state)
             return keys, values
 
         return Kernel(name="torch.kv_read", run=run)
 
-    return StateKernel(name="torch.kv_read", layouts=LAYOUTS, at=at)
+    return StateKernel(name="torch.kv_read", layouts=WRITABLE, at=at)
 
 
 def write(k: Tensor, v: Tensor, slots: Tensor, state: Planes, layout: StateLayout) -> None:
     """Store keys and values. Shapes: k, v [T, K, D]; slots [T]."""
-    where = (slots.long(),)
+    where = slots.long()
     for plane, rows in zip(state, (k, v), strict=True):
-        by_slot(plane, layout).index_put_(where, rows)
+        put(plane, layout, where, rows)
 
 
 def beside(q: Tensor, k: Tensor) -> Tensor:
     """Join heads [T, H, D] and [T, K, D]; a view where they already stand side by side."""
-    num_heads, width = q.shape[1:]
+    num_tokens, num_heads, width = q.shape
+    steps, own_steps = q.stride(), k.stride()
     if (
-        q.stride() == k.stride()
-        and q.stride(1) == width
-        and q.untyped_storage().data_ptr() == k.untyped_storage().data_ptr()
+        steps[1:] == own_steps[1:] == (width, 1)
+        and (num_tokens == 1 or steps[0] == own_steps[0])
         and q.storage_offset() + num_heads * width == k.storage_offset()
+        and q.untyped_storage().data_ptr() == k.untyped_storage().data_ptr()
     ):
-        return q.as_strided((len(q), num_heads + k.shape[1], width), q.stride())
+        return q.as_strided((num_tokens, num_heads + k.shape[1], width), steps)
     return torch.cat((q, k), 1)
