@@ -17,8 +17,17 @@ nox.options.sessions = ["check", "test"]
 nox.options.error_on_external_run = False
 
 ROOT = Path(__file__).parent
-ROOMS = ["platforms/contract", "platforms/torch", "core", "plugins/cpu", "conformance"]
+ROOMS = [
+    "platforms/contract",
+    "platforms/torch",
+    "platforms/jax",
+    "platforms/emulated",
+    "core",
+    "plugins/cpu",
+    "conformance",
+]
 OWN_CODE = ["noxfile.py", ".ci/check_style.py", ".ci/tests", "benchmarks"]
+CONFORMANCE = ("-m", "octavo_conformance.cli")
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
@@ -44,6 +53,7 @@ def check(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """Run every room's tests; arguments go to pytest."""
     demo_model(session)
+    native_library(session)
     python(session, "-m", "pytest", *session.posargs)
 
 
@@ -51,13 +61,26 @@ def test(session: nox.Session) -> None:
 def conformance(session: nox.Session) -> None:
     """Hold one platform to its promises; the first argument names it, `cpu` when there is none."""
     device, *rest = session.posargs or ["cpu"]
-    python(session, "-m", "octavo_conformance.cli", "run", "--device", device, *rest)
+    python(session, *CONFORMANCE, "run", "--device", device, *rest)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the suite on the native program, built to find bad memory and undefined behaviour."""
+    python(session, "-m", "octavo_cpu.native.build", "--sanitize")
+    names = ("libasan.so", "libubsan.so", "libstdc++.so")
+    found = [
+        session.run("g++", f"-print-file-name={name}", silent=True, external=True) for name in names
+    ]
+    session.env["LD_PRELOAD"] = " ".join(str(path).strip() for path in found)
+    session.env["ASAN_OPTIONS"] = "detect_leaks=0"  # the interpreter itself keeps memory
+    python(session, *CONFORMANCE, "run", "--device", "cpu_native:sanitized")
 
 
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Plant bugs in a platform, one after the other; fails when the suite misses one."""
-    python(session, "-m", "octavo_conformance.cli", "mutants", *session.posargs)
+    python(session, *CONFORMANCE, "mutants", *session.posargs)
 
 
 @nox.session
@@ -80,6 +103,14 @@ def serve(session: nox.Session) -> None:
     """Serve a model over HTTP; arguments go to `octavo serve`."""
     octavo = Path(sys.executable).with_name("octavo")
     session.run(str(octavo), "serve", *session.posargs, external=True)
+
+
+def native_library(session: nox.Session) -> None:
+    """Build the C++ program from the sources as they are; say so when there is no compiler."""
+    try:
+        python(session, "-m", "octavo_cpu.native.build")
+    except nox.command.CommandFailed:
+        session.warn("no native library: the tests that need it will be skipped, and say so")
 
 
 def demo_model(session: nox.Session) -> None:

@@ -191,7 +191,7 @@ def _timed(binding: Binding, clock: Clock) -> Binding:
         name: BoundEntry(
             entry.graph,
             tuple(
-                replace(choice, kernel=clock.around(node, choice.kernel))
+                replace(choice, kernel=clock.around(node, choice.to_call()))
                 for node, choice in zip(entry.graph.nodes, entry.choices, strict=True)
             ),
         )

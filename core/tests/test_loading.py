@@ -98,3 +98,15 @@ def test_the_oracle_is_never_chosen_unasked() -> None:
 def test_a_model_that_does_not_exist_is_said_to(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="There is no model at"):
         plan(replace(settings, model=str(tmp_path / "nowhere")))
+
+
+def test_an_architecture_without_a_graph_needs_a_platform_that_runs_it(settings: Settings) -> None:
+    assert settings.model is not None
+    config = {**CONFIG, "architectures": ["AlienForCausalLM"]}
+    (Path(settings.model) / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"AlienForCausalLM.*'oracle'.* it runs graphs alone"):
+        plan(settings)
+
+
+def test_a_plan_says_by_which_road_a_model_runs(settings: Settings) -> None:
+    assert "as the graph of the family 'llama'" in str(plan(settings))

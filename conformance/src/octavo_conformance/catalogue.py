@@ -9,11 +9,25 @@ from collections.abc import Collection
 
 from octavo_conformance import level0_package, level1_device
 from octavo_conformance.case import Case, cases_in
-from octavo_conformance.level2_ops import attention, choice, dense, launches, rows, state
+from octavo_conformance.level2_ops import (
+    adapters,
+    attention,
+    choice,
+    dense,
+    encoder,
+    experts,
+    launches,
+    private,
+    rows,
+    scores,
+    seats,
+    state,
+)
 
 CASES: tuple[Case, ...] = tuple(
     cases_in(
-        level0_package, level1_device, launches, rows, dense, state, attention, choice
+        level0_package, level1_device, launches, rows, dense, state, attention, choice,
+        adapters, encoder, experts, scores, seats, private,
     )
 )  # fmt: skip
 LEVELS = (0, 1, 2)

@@ -1,10 +1,11 @@
-"""The console script: run the suite on a platform, or the planted bugs through the suite.
+"""The console script: run the suite on a platform, the planted bugs through the suite, or begin.
 
+    octavo-conformance new acme --base torch
     octavo-conformance run --device cpu --level 0,1,2 --markdown report.md
     octavo-conformance mutants
 
 Exit status: 0 where every promise is kept, 1 for a FAIL or CRASH or a surviving mutant, 2 for
-a platform that cannot be found, 3 where no device was found to test. Knows nothing of cases.
+a platform that cannot be found or written, 3 where no device was found to test. Knows no case.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from octavo_conformance.isolated import run_isolated
 from octavo_conformance.mutants.hunt import hunt
 from octavo_conformance.mutants.planted import MUTANTS
 from octavo_conformance.running import run
+from octavo_conformance.scaffold import BASES, CannotWrite, write_package
 from octavo_conformance.subject import find
 from octavo_conformance.verdict import Result, Verdict
 from octavo_platforms.errors import PlatformError
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "mutants":
         return _mutants(options)
+    if options.command == "new":
+        return _new(options)
     return _run(options)
 
 
@@ -87,6 +91,18 @@ def _mutants(options: argparse.Namespace) -> int:
     return 1 if survivors or not wanted else 0
 
 
+def _new(options: argparse.Namespace) -> int:
+    folder: Path = options.into or Path(f"octavo-plugin-{options.name.replace('_', '-')}")
+    try:
+        written = write_package(options.name, folder, base=options.base)
+    except CannotWrite as reason:
+        print(reason, file=sys.stderr)
+        return 2
+    print("\n".join(str(path) for path in written))
+    print(f"\nnext: pip install -e {folder} && octavo-conformance run --device {options.name}")
+    return 0
+
+
 def _tell(result: Result, number: int, total: int) -> None:
     line = f"{number:>4}/{total} {result.verdict:<11} {result.case}"
     if result.verdict.is_bad:
@@ -109,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--list", action="store_true", help="list the cases and stop")
     for name, _ in WRITERS:
         one.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {name} to a file")
+    fresh = commands.add_parser("new", help="write the package of a new platform")
+    fresh.add_argument("name", metavar="NAME", help="what --device will call it")
+    fresh.add_argument("--base", choices=BASES, default="torch", help="what stands behind it")
+    fresh.add_argument("--into", type=Path, metavar="FOLDER", help="octavo-plugin-NAME by default")
     planted = commands.add_parser("mutants", help="let the suite find planted bugs")
     planted.add_argument("-k", default="", metavar="WORD", help="mutants whose name holds a word")
     return parser

@@ -13,24 +13,27 @@ from octavo_platforms.tensor import Array, DType, HostTensor, cast, host
 from octavo_platforms.tolerance import allowed_units, error_units
 
 
-def close(op: str, found: HostTensor, exact: Array, dtype: DType) -> None:
+def close(
+    op: str, found: HostTensor, exact: Array, dtype: DType, *, units: float | None = None
+) -> None:
     """Insist that an op's output is as near to the oracle as its tolerance says.
 
+    Units: `units` of epsilon are allowed, for a private op; else what the contract's table says.
     Raises: Failed.
     """
     insist(found.dtype == dtype, f"{op} gave {found.dtype}, declared was {dtype}")
     insist(found.shape == exact.shape, f"{op} gave the shape {found.shape}, not {exact.shape}")
-    limit = allowed_units(op, dtype)
+    limit = allowed_units(op, dtype) if units is None else units
     if limit == 0:
         same(op, found, narrow(exact, dtype))
         return
     wide: Floats = exact.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        units = error_units(widen(found).astype(np.float64), wide, dtype)
-    if not units <= limit:
+        error = error_units(widen(found).astype(np.float64), wide, dtype)
+    if not error <= limit:
         at = _worst(widen(found).astype(np.float64), wide)
         raise Failed(
-            f"{op} is {units:.3g} units of epsilon from the oracle, {limit:g} are allowed; "
+            f"{op} is {error:.3g} units of epsilon from the oracle, {limit:g} are allowed; "
             f"at {at} it gave {widen(found)[at]!r}, exact is {wide[at]!r}"
         )
 

@@ -34,6 +34,19 @@ Platform(EntryPoint("platform", sys.argv[2], "octavo.platforms").load()).probe()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
+_LOADED_BY = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from octavo_conformance.untouched import loaded_by
+print(json.dumps(loaded_by(sys.argv[2])))
+"""
+_CHANGED_BY = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from octavo_conformance.untouched import changed_by
+print(json.dumps(changed_by(sys.argv[2], json.loads(sys.argv[3]))))
+"""
+
 
 @promise(level=0, area="package")
 def implements_the_hooks_of_the_contract_and_no_others(bench: Bench) -> None:
@@ -65,12 +78,17 @@ def names_the_contract_it_was_made_for(bench: Bench) -> None:
 @promise(level=0, area="package")
 def imports_nothing_heavy_to_say_what_it_is(bench: Bench) -> None:
     """Importing it, asking platform_info and probing load no array framework."""
-    command = [sys.executable, "-c", _IMPORTS, json.dumps(sys.path), bench.subject.origin]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_S, check=False)
-    last = (ended.stderr.strip().splitlines() or ["no words"])[-1]
-    insist(ended.returncode == 0, f"'{bench.subject.origin}' cannot be imported alone: {last}")
-    found = HEAVY.intersection(json.loads(ended.stdout.strip().splitlines()[-1]))
+    found = HEAVY.intersection(_alone(_IMPORTS, bench.subject.origin))
     insist(not found, f"it imported {', '.join(sorted(found))}; import them in open_device")
+
+
+@promise(level=0, area="package")
+def changes_nothing_that_it_does_not_own(bench: Bench) -> None:
+    """Importing and probing it leaves every module of Octavo's that it needs as it was."""
+    origin = bench.subject.origin
+    modules = _alone(_LOADED_BY, origin)
+    found = _alone(_CHANGED_BY, origin, json.dumps(modules))
+    insist(not found, f"{'; '.join(found[:3])}; if it has to, the contract lacks something")
 
 
 @promise(level=0, area="package")
@@ -98,3 +116,13 @@ def probes_in_words_and_never_raises(bench: Bench) -> None:
             raise Failed(f"probe raised {type(error).__name__}: {error}") from error
         insist(bool(probe.words.strip()), "a probe has to say in words why")
         insist(probe.priority >= 0, f"a priority of {probe.priority} means nothing")
+
+
+def _alone(code: str, origin: str, *arguments: str) -> list[str]:
+    """Run code in a process of its own; gives the words that it printed last."""
+    command = [sys.executable, "-c", code, json.dumps(sys.path), origin, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_S, check=False)
+    last = (ended.stderr.strip().splitlines() or ["no words"])[-1]
+    insist(ended.returncode == 0, f"'{origin}' cannot be imported alone: {last}")
+    found: list[str] = json.loads(ended.stdout.strip().splitlines()[-1])
+    return found

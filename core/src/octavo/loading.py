@@ -1,17 +1,17 @@
-"""From settings to a model that answers: find, choose, bind, fit, place, compile, warm up.
+"""From settings to a model that answers: find, choose, fit, bind, compile, warm up.
 
-    find ─> family ─> spec ─┐
-    choose ─> open ─> facts ┴> resolve ─> program ─> passes ─> bind ─> place ─> compile ─> Engine
+    find ─> road ─┐
+    choose ─> open ┴> facts ─> resolve ─> program ─> bind ─> compiled ─> warm up ─> Engine
 
 Everything up to `bind` reads shapes only, so that `octavo plan` shows it, and what does not
 fit is known before a weight is read.
 
-Knows no device by name, no framework and no face.
+Knows no device by name, no framework and no face, nor which road a model takes (`roads`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,31 +19,26 @@ from typing import TYPE_CHECKING
 from octavo.asking import SamplingParams, default_sampling
 from octavo.bars import Bar, bar
 from octavo.batch import Batch
-from octavo.config import ModelFacts, PlatformFacts, Resolved, Settings, resolve, show_bytes
+from octavo.config import PlatformFacts, Resolved, Settings, resolve, show_bytes
 from octavo.engine import Engine
 from octavo.errors import DeviceError, ModelError
 from octavo.graph.cost import Load
-from octavo.graph.passes import optimised
 from octavo.graph.show import columns, providers, table
 from octavo.models.decoder import Limits
-from octavo.models.registry import Family, family
-from octavo.models.spec import DecoderSpec
+from octavo.roads import Bound, Road, Site, road, weight_bytes
 from octavo.runner import Runner
 from octavo.scheduler import Limits as SchedulerLimits
 from octavo.scheduler import Scheduler
 from octavo.tokenizer import Tokenizer
 from octavo.weights.demo import demo_model
 from octavo.weights.find import Checkpoint, find
-from octavo.weights.load import from_checkpoint
-from octavo.weights.load import load as load_weights
 from octavo_platforms import bind, discover
 from octavo_platforms.binding import Binding
 from octavo_platforms.capabilities import DeviceInfo, DeviceSettings
 from octavo_platforms.errors import PlatformError
 from octavo_platforms.loaded import Platform
-from octavo_platforms.platform import DeviceContext, Memory, Program
+from octavo_platforms.platform import Program
 from octavo_platforms.program import ProgramDef
-from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import DTYPES, DType
 
 if TYPE_CHECKING:
@@ -52,12 +47,14 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 _SHOWN = Load(num_tokens=1, num_requests=1, context_tokens=1024)
-_SPEC_DTYPE = "torch_dtype"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would run where: a model, bound to a platform, with its memory counted."""
+    """What would run where: a model, bound to a platform, with its memory counted.
+
+    `road` says in words how it comes to run.
+    """
 
     checkpoint: Checkpoint
     platform: Platform
@@ -65,11 +62,8 @@ class Plan:
     resolved: Resolved
     program: ProgramDef
     binding: Binding
-
-    @property
-    def weight_bytes(self) -> int:
-        """Give what the weights take on the device, unpacked."""
-        return sum(weight.num_bytes for weight in self.program.weights)
+    road: str
+    weight_bytes: int
 
     def __str__(self) -> str:
         """Write the short form, as a server shows it when it starts."""
@@ -95,9 +89,10 @@ class Plan:
         context = f"{resolved.max_context_tokens} tokens ({why['max_context_tokens']})"
         return [
             ("model", f"{self.checkpoint.name} ({self.program.name}, {self.checkpoint.format})"),
+            ("runs", self.road),
             ("device", f"{info.name}: {names} (path: {info.standing})"),
             ("dtype", dtype),
-            ("weights", f"{show_bytes(self.weight_bytes)} in {len(self.program.weights)} tensors"),
+            ("weights", f"{show_bytes(self.weight_bytes)} in {resolved.dtype}"),
             ("cache", cache),
             ("context", context),
             (
@@ -130,7 +125,7 @@ def plan(settings: Settings, *, report: Report = lambda line: None) -> Plan:
     Raises: OperatorError, saying what does not exist, is not built or does not fit.
     """
     prepared = _prepare(settings, report)
-    prepared.context.close()
+    prepared.site.context.close()
     return prepared.plan
 
 
@@ -143,15 +138,11 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
     made = prepared.plan
     checkpoint, resolved = made.checkpoint, made.resolved
     report(f"reading {show_bytes(made.weight_bytes)} of weights")
-    weights = load_weights(made.program, made.binding, checkpoint, prepared.memory)
-    report("compiling")
     num_blocks = {state.name: resolved.num_blocks + 1 for state in made.program.states}
-    spec = CompileSpec(
-        program=made.program, binding=made.binding, weights=weights, num_blocks=num_blocks
-    )
+    bound = Bound(made.program, made.binding, num_blocks)
+    program = prepared.road.compiled(bound, report=report)
+    report("warming up")
     try:
-        program = made.platform.compile(spec, prepared.context)
-        report("warming up")
         _warm_up(program)
     except PlatformError as error:
         raise DeviceError(str(error)) from error
@@ -163,7 +154,7 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
             block_size=resolved.block_size,
             max_requests=resolved.max_requests,
             max_step_tokens=resolved.max_step_tokens,
-            vocab_size=prepared.spec.vocab_size,
+            vocab_size=prepared.road.vocab_size,
             prefix_caching=settings.prefix_caching,
         ),
         seed=settings.seed,
@@ -240,28 +231,37 @@ class _Prepared:
     """A plan and the opened device that it was made on."""
 
     plan: Plan
-    spec: DecoderSpec
-    context: DeviceContext
-    memory: Memory
+    road: Road
+    site: Site
 
 
 def _prepare(settings: Settings, report: Report) -> _Prepared:
     checkpoint = _checkpoint(settings, report)
-    built = family(checkpoint.config)
-    spec = built.spec(checkpoint.config)
+    open_road = road(checkpoint)
     platform, device_settings = choose(settings.device)
     report(f"opening the device '{platform.info.name}'")
     try:
         context = platform.open_device(settings.devices or (0,), device_settings)
-        memory = platform.make_memory(context)
-        resolved = _resolve(settings, checkpoint, built, spec, platform, memory)
-        program = _program(built, spec, resolved, platform, checkpoint)
-        report(f"binding {sum(len(g.nodes) for g in program.entries.values())} nodes")
+        site = Site(platform, context, platform.make_memory(context))
+        taken = open_road(site)
+        resolved = _resolve(settings, taken, site)
+        program = _program(taken, resolved)
+        num_nodes = sum(len(graph.nodes) for graph in program.entries.values())
+        report(f"binding {num_nodes} nodes, {taken.words}")
         binding = bind(program, platform, context)
     except PlatformError as error:
         raise DeviceError(str(error)) from error
-    made = Plan(checkpoint, platform, context.devices, resolved, program, binding)
-    return _Prepared(made, spec, context, memory)
+    made = Plan(
+        checkpoint=checkpoint,
+        platform=platform,
+        devices=context.devices,
+        resolved=resolved,
+        program=program,
+        binding=binding,
+        road=taken.words,
+        weight_bytes=weight_bytes(taken.facts, _dtype(resolved.dtype)),
+    )
+    return _Prepared(made, taken, site)
 
 
 def _checkpoint(settings: Settings, report: Report) -> Checkpoint:
@@ -270,52 +270,26 @@ def _checkpoint(settings: Settings, report: Report) -> Checkpoint:
     return find(settings.model, hub_cache=settings.hub_dir)
 
 
-def _resolve(
-    settings: Settings,
-    checkpoint: Checkpoint,
-    built: Family,
-    spec: DecoderSpec,
-    platform: Platform,
-    memory: Memory,
-) -> Resolved:
-    tiny = Limits(max_step_tokens=1, max_requests=1, max_blocks=1, block_size=1)
-    counted = built.program(spec, dtype="float32", limits=tiny)
-    model = ModelFacts(
-        dtype=_checkpoint_dtype(checkpoint.config),
-        max_context_tokens=spec.max_context_tokens,
-        kv_numbers=sum(state.bytes_per_block // 4 for state in counted.states),
-        num_weights=sum(weight.num_bytes // 4 for weight in counted.weights),
-    )
+def _resolve(settings: Settings, taken: Road, site: Site) -> Resolved:
+    info = site.platform.info
     facts = PlatformFacts(
-        name=platform.info.name,
-        dtypes=platform.info.dtypes,
-        free_bytes=memory.stats().free_bytes,
-        shares_host_memory=platform.info.host_memory,
-        block_size=platform.info.block_size,
+        name=info.name,
+        dtypes=info.dtypes,
+        free_bytes=site.memory.stats().free_bytes,
+        shares_host_memory=info.host_memory,
+        block_size=info.block_size,
     )
-    return resolve(settings, model, facts)
+    return resolve(settings, taken.facts, facts)
 
 
-def _program(
-    built: Family,
-    spec: DecoderSpec,
-    resolved: Resolved,
-    platform: Platform,
-    checkpoint: Checkpoint,
-) -> ProgramDef:
+def _program(taken: Road, resolved: Resolved) -> ProgramDef:
     limits = Limits(
         max_step_tokens=resolved.max_step_tokens,
         max_requests=resolved.max_requests,
         max_blocks=-(-resolved.max_context_tokens // resolved.block_size),
         block_size=resolved.block_size,
     )
-    written = built.program(spec, dtype=_dtype(resolved.dtype), limits=limits)
-    named = from_checkpoint(written, checkpoint)
-    return optimised(named, one_step="step" in platform.info.claims)
-
-
-def _checkpoint_dtype(config: Mapping[str, object]) -> str:
-    return str(config.get("dtype") or config.get(_SPEC_DTYPE) or "bfloat16")
+    return taken.program(dtype=_dtype(resolved.dtype), limits=limits)
 
 
 def _dtype(name: str) -> DType:

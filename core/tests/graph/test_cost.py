@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from octavo.graph.cost import Cost, Load, costs
 from octavo.graph.passes import merged
-from octavo.testing.toys import llama
+from octavo.models.decoder import Limits
+from octavo.testing.toys import adapters, experts, llama, windows
+
+LIMITS = Limits(max_step_tokens=64, max_requests=8, max_blocks=16, block_size=16)
 
 
 def test_a_linear_layer_costs_two_operations_for_each_weight_and_token() -> None:
@@ -46,3 +49,37 @@ def test_merging_moves_fewer_bytes_and_computes_the_same() -> None:
 
     assert total("plain")[0] == total("merged")[0]
     assert total("merged")[1] < total("plain")[1]
+
+
+def test_a_window_reads_no_more_than_it_sees() -> None:
+    program = windows.program(llama.spec(), limits=LIMITS)
+    forward = program.entries["forward"]
+    load = Load(num_tokens=3, num_requests=3, context_tokens=64)
+    counted = costs(forward, program, load)
+    seen, whole = (c for c, n in zip(counted, forward.nodes, strict=True) if n.op == "attention")
+    assert seen.flops * 64 == whole.flops * windows.WINDOW
+    slot = 2 * 2 * 8 * 4
+    assert whole.num_bytes - seen.num_bytes == 3 * (64 - windows.WINDOW) * slot
+
+
+def test_experts_compute_their_rows_and_read_at_most_one_weight_a_row() -> None:
+    program = experts.program(llama.spec(), limits=LIMITS)
+    forward = program.entries["forward"]
+    at = next(i for i, node in enumerate(forward.nodes) if node.op == "grouped_linear")
+
+    def cost(num_tokens: int) -> Cost:
+        load = Load(num_tokens=num_tokens, num_requests=1, context_tokens=num_tokens)
+        return costs(forward, program, load)[at]
+
+    rows, weight, counts = 2, 128 * 48, 4 * experts.NUM_EXPERTS
+    assert cost(1).flops == 2 * rows * weight
+    assert cost(1).num_bytes == 4 * (rows * (48 + 128) + rows * weight) + counts
+    assert cost(8).num_bytes == 4 * (8 * rows * (48 + 128) + 5 * weight) + counts
+
+
+def test_an_adapter_costs_its_rank() -> None:
+    program = adapters.program(llama.spec(), limits=LIMITS)
+    forward = program.entries["forward"]
+    at = next(i for i, node in enumerate(forward.nodes) if node.op == "lora_delta")
+    load = Load(num_tokens=6, num_requests=2, context_tokens=3)
+    assert costs(forward, program, load)[at].flops == 2 * 6 * adapters.RANK * (48 + 48)

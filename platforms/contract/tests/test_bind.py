@@ -20,7 +20,7 @@ from octavo_platforms.loaded import Platform
 from octavo_platforms.ops import STANDARD, Emitter
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout, Unsupported
 from octavo_platforms.program import Plane, ProgramDef, StateSpec
-from octavo_platforms.specs import LinearSpec, OpSpec
+from octavo_platforms.specs import KVWriteSpec, LinearSpec, OpSpec
 
 Answer = Callable[[object], object]
 T, R, M = Dim("T"), Dim("R"), Dim("M")
@@ -259,6 +259,14 @@ def test_attention_whose_layout_nobody_writes_gives_way_to_the_base() -> None:
     assert names(platform_of(acme, base)) == ["base write in first", "base attention in first"]
 
 
+def test_attention_that_gives_way_is_kept_with_both_layouts() -> None:
+    base = layouts_plugin("base", [FIRST], [FIRST])
+    acme = layouts_plugin("acme", [THIRD], [])
+    write, attend = bound(attending(), platform_of(acme, base)).entries["run"].choices
+    assert write.refusals == ()
+    assert attend.refusals == ("acme: acme attention wants the state 'third', and it is 'first'",)
+
+
 def test_attention_uses_its_second_layout_where_the_write_has_that_one() -> None:
     base = layouts_plugin("base", [FIRST], [FIRST, SECOND])
     acme = layouts_plugin("acme", [THIRD, SECOND], [])
@@ -269,6 +277,46 @@ def test_pair_of_overrides_brings_its_own_layout() -> None:
     base = layouts_plugin("base", [FIRST], [FIRST])
     acme = layouts_plugin("acme", [THIRD], [THIRD])
     assert names(platform_of(acme, base)) == ["acme write in third", "acme attention in third"]
+
+
+def turning_and_writing() -> ProgramDef:
+    entry = written("layers.0.self_attn")
+    k, v, q = (entry.value(name, T, 2, 4) for name in "kvq")
+    slots, starts = entry.value("slots", T), entry.value("starts", Dim("R", plus=1))
+    computed, table = entry.value("computed", R), entry.value("table", R, M)
+    angles = entry.value("angles", T, 4)
+    state = entry.writer.leaf("state", "kv.0", StateType("kv", 0))
+    (q,) = entry.emit("rotary_kv_write", q, k, v, angles, slots, state, interleaved=False)
+    out = entry.emit("attention", q, starts, computed, table, state, scale=0.5, num_kv_heads=2)
+    entry.writer.output("out", *out)
+    planes = tuple(Plane(name, (2, 4), "float32") for name in "kv")
+    return program(entry, StateSpec("kv", "paged", planes, 1, 4))
+
+
+def test_compound_goes_in_pieces_where_only_they_know_the_layout_of_attention() -> None:
+    def writes(spec: object) -> StateKernel | None:
+        assert isinstance(spec, KVWriteSpec)
+        return state_kernel("acme write", THIRD) if spec.op == "kv_write" else None
+
+    base = layouts_plugin("base", [FIRST], [FIRST])
+    acme = [layouts_plugin("acme", [THIRD], []), Plugin("acme", {"bind_kv_write": writes})]
+    platform = platform_of(*acme, base, any_op("base"))
+    choices = bound(turning_and_writing(), platform).entries["run"].choices
+    assert [choice.kernel.name for choice in choices] == [
+        "base rotary",
+        "base rotary",
+        "acme write in third",
+        "acme attention in third",
+    ]
+    assert {choice.compound for choice in choices[:3]} == {"rotary_kv_write"}
+    assert choices[2].refusals == ("base: base write wants the state 'first', and it is 'third'",)
+
+
+def test_kernel_for_a_state_is_passed_over_where_the_op_touches_none() -> None:
+    acme = Plugin("acme", {"bind_op": lambda spec: state_kernel("acme add", FIRST)})
+    (choice,) = bound(one_add(), platform_of(acme, any_op("base"))).entries["run"].choices
+    assert choice.provider == "base"
+    assert choice.refusals == ("acme: acme add is for states, and this op touches none",)
 
 
 def test_no_common_layout_is_an_error_that_lists_them() -> None:

@@ -131,6 +131,24 @@ def test_package_that_cannot_be_imported_is_refused_with_the_cause(where: str) -
         load("acme", [candidate("acme", where=where)])
 
 
+def test_package_that_fails_in_any_other_way_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "toy_plugin.py").write_text("raise RuntimeError('no driver of this age')")
+    announce(tmp_path, "octavo-acme", "acme", f"octavo-platforms=={OURS}.*")
+    code = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from octavo_platforms.discover import load
+from octavo_platforms.errors import Refused
+try:
+    load("acme")
+except Refused as refusal:
+    print(refusal)
+"""
+    command = [sys.executable, "-c", code, json.dumps([str(tmp_path), *sys.path])]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "cannot be imported: RuntimeError: no driver of this age" in ended.stdout, ended.stderr
+
+
 def test_fork_brings_the_platform_that_it_extends(tmp_path: Path) -> None:
     (tmp_path / "toy_plugin.py").write_text(PLUGIN)
     for name in ("fork", "stock"):

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from octavo_platforms.inputs import GroupInputs, SamplingRows, StepInputs, StepShape
+from octavo_platforms.inputs import (
+    GroupInputs,
+    SamplingRows,
+    StepInputs,
+    StepShape,
+    arrays_of,
+)
 from octavo_platforms.shapes import EXACT, ShapePolicy, padded
 
 BUCKETS = {"T": (4, 8), "R": (2, 4), "S": (4,), "M": (4,), "U": (2,)}
@@ -62,3 +70,35 @@ def test_past_the_largest_bucket_a_size_is_exact_or_an_error() -> None:
     assert ShapePolicy({"T": (4,)}).size("T", 5) == 5
     with pytest.raises(ValueError, match="T = 5 is past the largest bucket, 4"):
         ShapePolicy({"T": (4,)}, miss="fatal").size("T", 5)
+
+
+def test_what_the_device_knows_is_padded_with_what_the_host_gave() -> None:
+    step = replace(
+        a_step(),
+        shape=replace(a_step().shape, num_scores=1),
+        token_from=np.array([1, 1, 0, 0, 0], np.int32),
+        computed_from=np.array([1, 1, 0], np.int32),
+        num_drafts=np.array([0, 0, 2], np.int32),
+        score_rows=np.array([3], np.int32),
+        score_ids=np.array([9], np.int32),
+    )
+    made = arrays_of(padded(step, ShapePolicy({**BUCKETS, "Q": (2,)})))
+    expected = {
+        "token_from": [1, 1, 0, 0, 0, 0, 0, 0],
+        "computed_from": [1, 1, 0, 0],
+        "num_drafts": [0, 0, 2, 0],
+        "score_rows": [3, 0],
+        "score_ids": [9, 0],
+    }
+    for name, values in expected.items():
+        found = made[name]
+        assert isinstance(found, np.ndarray)
+        assert found.tolist() == values
+
+
+def test_step_that_says_nothing_of_the_device_takes_all_from_the_host() -> None:
+    made = arrays_of(padded(a_step(), ShapePolicy(BUCKETS)))
+    for name, length in (("token_from", 8), ("computed_from", 4), ("num_drafts", 4)):
+        found = made[name]
+        assert isinstance(found, np.ndarray)
+        assert found.tolist() == [0] * length

@@ -25,7 +25,7 @@ from octavo_torch.memory import from_host, tensor_of, to_host
 from octavo_torch.ops import bind_op
 from octavo_torch.ops.dense import linear
 from octavo_torch.ops.state import beside, kv_read, kv_write, rotary_kv_write
-from octavo_torch.states import HEADS_FIRST, SLOTS_FIRST
+from octavo_torch.states import WRITABLE
 
 HOST = torch.device("cpu")
 FLOATS: tuple[DType, ...] = ("float32", "bfloat16", "float16")
@@ -163,8 +163,8 @@ def test_a_linear_layer_multiplies_and_adds_its_bias(
     close("linear", to_host(tensor_of(linear(spec).run(x, *given))), exact, dtype)
 
 
-@pytest.mark.parametrize("layout", [SLOTS_FIRST, HEADS_FIRST])
-def test_what_was_turned_and_written_is_read_back_in_either_layout(layout: StateLayout) -> None:
+@pytest.mark.parametrize("layout", WRITABLE)
+def test_what_was_turned_and_written_is_read_back_in_every_layout(layout: StateLayout) -> None:
     plane = Plane("k", (2, 8), "float32")
     state = tuple(torch.zeros(layout.shape(plane, num_blocks=3, block_size=4)) for _ in range(2))
     slots, table = ints([9, 0, 6]), drawn(3, 8, seed=3)

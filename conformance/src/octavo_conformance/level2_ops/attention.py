@@ -13,7 +13,15 @@ from octavo_conformance.bench import Bench
 from octavo_conformance.case import promise_by_dtype
 from octavo_conformance.compare import close, reals
 from octavo_conformance.drawing import law, normal
-from octavo_conformance.level2_ops.paged import Paged, Sizes, not_a_number, slots_of, tables_for
+from octavo_conformance.level2_ops.optional import optional
+from octavo_conformance.level2_ops.paged import (
+    AHEAD,
+    Paged,
+    Sizes,
+    not_a_number,
+    slots_of,
+    tables_for,
+)
 from octavo_conformance.oracle.attention import attend
 from octavo_conformance.oracle.values import Floats, floats, widen
 from octavo_conformance.steps import Step
@@ -95,6 +103,35 @@ def reads_no_further_than_the_block_table_says(bench: Bench, dtype: DType) -> No
     _check(paged, [(1, 5), (4, 2)], extra_blocks=11)
 
 
+@promise_by_dtype(level=2, area="attention")
+def sees_no_further_than_its_window(bench: Bench, dtype: DType) -> None:
+    """Windows of one token, part of a block, whole blocks, and more than there is."""
+    for window in (1, 3, 8, 100):
+        with optional():
+            paged = Paged(bench, dtype, Sizes(window=window))
+        _check(paged, [(1, 0), (1, 2), (1, 3), (1, 4), (1, 30), (1, 7), (1, 8)])
+        _check(paged, [(1, 17)])
+        _check(paged, [(13, 0), (1, 0), (3, 9), (1, 20)])
+
+
+@promise_by_dtype(level=2, area="attention")
+def sees_its_window_in_any_batch(bench: Bench, dtype: DType) -> None:
+    """Prompts, parts of prompts and single tokens together, behind a window."""
+    with optional():
+        paged = Paged(bench, dtype, Sizes(window=6))
+    law(bench.examples, BATCHES, lambda batch: _check(paged, batch))
+
+
+@promise_by_dtype(level=2, area="attention")
+def attends_by_lengths_that_the_device_made(bench: Bench, dtype: DType) -> None:
+    """The launch says more than is computed; what lies past the true lengths is not looked at."""
+    for window in (None, 3):
+        with optional():
+            paged = Paged(bench, dtype, Sizes(window=window, lengths="device"))
+        _check(paged, [(1, 0), (3, 5), (1, 30), (13, 0), (3, 7)], extra_blocks=AHEAD)
+        _check(paged, [(1, 17)], extra_blocks=AHEAD)
+
+
 def _check(
     paged: Paged,
     batch: Batch,
@@ -137,7 +174,12 @@ def _feed(
     for new, before in batch:
         own, past = slice(token, token + new), slice(place, place + new + before)
         expected[own] = attend(
-            floats(q)[own], floats(k)[past], floats(v)[past], first=before, scale=sizes.scale
+            floats(q)[own],
+            floats(k)[past],
+            floats(v)[past],
+            first=before,
+            scale=sizes.scale,
+            window=sizes.window,
         )
         token, place = own.stop, past.stop
     step = Step(

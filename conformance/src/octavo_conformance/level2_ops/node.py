@@ -16,6 +16,7 @@ from octavo_conformance.oracle.values import widen
 from octavo_conformance.steps import Step
 from octavo_platforms.graph import Attr, Dim, Size, Value
 from octavo_platforms.inputs import arrays_of
+from octavo_platforms.ops import STANDARD, Catalogue
 from octavo_platforms.program import Symbol
 from octavo_platforms.tensor import Array, DType, HostTensor, host
 
@@ -49,11 +50,13 @@ ROWS = Input("rows", (S,), "int32")
 BLOCK_TABLE = Input("block_table.kv", (R, M), "int32")
 
 
-def builder(dtype: DType, *, max_blocks: int = 64) -> ProgramBuilder:
+def builder(
+    dtype: DType, *, max_blocks: int = 64, catalogue: Catalogue = STANDARD
+) -> ProgramBuilder:
     """Start a program whose sizes suit the cases."""
     sizes = {"T": 256, "R": 16, "S": 256, "M": max_blocks, "U": 16, "N": 17}
     symbols = tuple(Symbol(name, maximum) for name, maximum in sizes.items())
-    return ProgramBuilder("conformance", dtype=dtype, symbols=symbols)
+    return ProgramBuilder("conformance", dtype=dtype, symbols=symbols, catalogue=catalogue)
 
 
 def declare(g: GraphBuilder, leaf: Input | Constant) -> Value:

@@ -10,7 +10,7 @@ having been told to shows. Knows nothing of what a case proves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from octavo_conformance.level2_ops.node import (
     COMPUTED,
     QUERY_STARTS,
     Input,
+    R,
     T,
     builder,
     declare,
@@ -29,16 +30,22 @@ from octavo_conformance.level2_ops.node import (
 from octavo_conformance.steps import GROUP, Step, ints
 from octavo_platforms.graph import Value
 from octavo_platforms.inputs import Ints
+from octavo_platforms.ops.state import Lengths
 from octavo_platforms.program import Plane, StateSpec
 from octavo_platforms.tensor import Array, DType, HostTensor, host, storage
 
 CHUNK_TOKENS = 256
 NULL_BLOCKS = 1
+AHEAD = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The sizes of attention: H, K, D, P and B of the docstrings; `scale` is as odd as may be."""
+    """The sizes of attention: H, K, D, P and B of the docstrings; `scale` is as odd as may be.
+
+    `lengths` says who knows what is computed; where the device does, launches say `AHEAD` more.
+    Units: `window` is how many tokens are seen, None for all.
+    """
 
     heads: int = 4
     kv_heads: int = 2
@@ -47,6 +54,8 @@ class Sizes:
     num_blocks: int = 64
     scale: float = 0.3
     layers: int = 1
+    window: int | None = None
+    lengths: Lengths = "host"
 
     @property
     def num_slots(self) -> int:
@@ -88,7 +97,11 @@ class Paged:
 
     def attend(self, step: Step, q: HostTensor) -> HostTensor:
         """Attend with queries [T, H, D]."""
-        return self._running.run("attend", step, q=q)["out"]
+        if self.sizes.lengths == "host":
+            return self._running.run("attend", step, q=q)["out"]
+        known, ahead = host(step.before), [before + AHEAD for before in step.before.tolist()]
+        step = replace(step, computed=ahead)
+        return self._running.run("attend", step, q=q, known=known)["out"]
 
     def spoil(self) -> None:
         """Fill every slot with not-a-number."""
@@ -112,9 +125,13 @@ class Paged:
 
     def _attend_entry(self, g: GraphBuilder) -> None:
         q = declare(g, Input("q", (T, self.sizes.heads, self.sizes.width), self.dtype))
-        causes: list[Value] = [declare(g, x) for x in (QUERY_STARTS, COMPUTED, BLOCK_TABLE)]
+        lengths = self.sizes.lengths
+        computed = COMPUTED if lengths == "host" else Input("known", (R,), "int32")
+        causes: list[Value] = [declare(g, x) for x in (QUERY_STARTS, computed, BLOCK_TABLE)]
         attrs = {"scale": self.sizes.scale, "num_kv_heads": self.sizes.kv_heads}
-        g.output("out", g.one("attention", q, *causes, g.state(self._state, 0), **attrs))
+        state, window = g.state(self._state, 0), self.sizes.window
+        made = g.one("attention", q, *causes, state, window=window, lengths=lengths, **attrs)
+        g.output("out", made)
 
 
 def not_a_number(shape: tuple[int, ...], dtype: DType) -> HostTensor:

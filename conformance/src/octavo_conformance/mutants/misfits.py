@@ -13,11 +13,12 @@ import numpy as np
 
 from octavo_conformance.oracle.platform import OracleContext, OracleMemory
 from octavo_conformance.oracle.program import OracleProgram
+from octavo_platforms import shapes
 from octavo_platforms.capabilities import DeviceSettings, Probe
 from octavo_platforms.hooks import hookimpl
 from octavo_platforms.inputs import DeviceRef, Pending, StepInputs, StepResult
 from octavo_platforms.platform import DeviceContext, DeviceTensor, Memory, Program
-from octavo_platforms.shapes import ShapePolicy
+from octavo_platforms.shapes import ShapePolicy, padded
 from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import DType, HostTensor, storage
 
@@ -99,6 +100,20 @@ class ImportsTooMuch:
         else:
             raise ImportError(f"none of {', '.join(FRAMEWORKS)} is there")
         return Probe(True, "found, at length", 0)
+
+
+class MeddlesWithTheContract:
+    """Puts a function of its own in place of one of the contract's, when it is asked."""
+
+    @hookimpl
+    def probe(self) -> Probe:
+        """Say yes, and change what everybody else will call."""
+        shapes.padded = _padded
+        return Probe(True, "found, and everything else with it", 0)
+
+
+def _padded(inputs: StepInputs, policy: ShapePolicy) -> StepInputs:
+    return padded(inputs, policy)
 
 
 class _Aliasing(OracleMemory):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from octavo_conformance.mutants import misfits, mistakes
+from octavo_conformance.mutants import ahead, misfits, mistakes, uncommon
 from octavo_conformance.mutants.mistakes import paged
 from octavo_conformance.oracle.platform import OraclePlatform, state_kernel
 from octavo_platforms.hooks import hookimpl
@@ -65,10 +65,13 @@ class WrongAttention:
     """A plugin with wrong attention."""
 
     run: Run
+    is_for_windows: bool = False
 
     @hookimpl
-    def bind_attention(self, spec: AttentionSpec) -> StateKernel:
-        """Give the wrong kernel."""
+    def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
+        """Give the wrong kernel, with a window or without one."""
+        if (spec.window is not None) != self.is_for_windows:
+            return None
         return state_kernel("attention", partial(self.run, scale=spec.scale))
 
 
@@ -83,6 +86,7 @@ class Mutant:
 
 
 HEAVY = OraclePlatform(overrides=[misfits.ImportsTooMuch()])
+MEDDLER = OraclePlatform(overrides=[misfits.MeddlesWithTheContract()])
 
 
 def _mutant(name: str, wrong: object, *areas: str) -> Mutant:
@@ -134,6 +138,37 @@ MUTANTS: tuple[Mutant, ...] = (
         "attention",
     ),
     _mutant("heads dealt out in turn", WrongAttention(mistakes.interleaved_groups), "attention"),
+    _mutant(
+        "window that is not looked at",
+        WrongAttention(uncommon.no_window, is_for_windows=True),
+        "attention",
+    ),
+    _mutant("equal experts reversed", WrongOp("route", uncommon.last_of_equal_experts), "route"),
+    _mutant("always renormalised", WrongOp("route", uncommon.always_renormalised), "route"),
+    _mutant(
+        "later tokens of an expert first",
+        WrongOp("group_rows", uncommon.later_tokens_first),
+        "group_rows",
+    ),
+    _mutant(
+        "experts masked by zero",
+        WrongOp("grouped_linear", uncommon.masked_experts),
+        "grouped_linear",
+    ),
+    _mutant(
+        "encoder that looks back only",
+        WrongOp("encoder_attention", uncommon.causal_encoder),
+        "encoder_attention",
+    ),
+    _mutant("mean of the batch", WrongOp("mean_rows", uncommon.mean_of_all), "mean_rows"),
+    _mutant(
+        "the first mate's adapter",
+        WrongOp("lora_delta", uncommon.first_mates_adapter),
+        "lora_delta",
+    ),
+    _mutant(
+        "slot 0 as an adapter", WrongOp("lora_delta", uncommon.adapter_zero_applied), "lora_delta"
+    ),
     _mutant("sampler by row", WrongOp("sample", mistakes.sample_by_row), "sample"),
     _mutant(
         "noise one position early", WrongOp("sample", mistakes.sample_one_position_early), "sample"
@@ -141,6 +176,19 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant("half a seed", WrongOp("sample", mistakes.sample_with_half_a_seed), "sample"),
     _mutant("ties to the highest", WrongOp("sample", mistakes.sample_the_last_of_equals), "sample"),
     _mutant("Philox of nine rounds", WrongOp("sample", mistakes.sample_in_nine_rounds), "sample"),
+    _mutant("picks the column before", WrongOp("pick", ahead.pick_the_column_before), "pick"),
+    _mutant("first token of another", WrongOp("owners", ahead.owners_by_their_ends), "owners"),
+    _mutant(
+        "draft rows from the front", WrongOp("draft_rows", ahead.rows_from_the_front), "draft_rows"
+    ),
+    _mutant("accepts every match", WrongOp("accept", ahead.accept_every_match), "accept"),
+    _mutant(
+        "mask from the highest bit",
+        WrongOp("mask_logits", ahead.mask_from_the_highest_bit),
+        "mask_logits",
+    ),
+    _mutant("rank that counts equals", WrongOp("score", ahead.rank_counts_equals), "score"),
+    _mutant("attends by the host's lengths", ahead.AttendsByTheHostsLengths(), "attention"),
     _mutant("memory that aliases the host", misfits.AliasesTheHost(), "memory"),
     _mutant("memory that is not zero", misfits.GivesUsedMemory(), "memory"),
     _mutant("memory that leaks", misfits.NeverFrees(), "memory"),
@@ -153,5 +201,11 @@ MUTANTS: tuple[Mutant, ...] = (
         HEAVY,
         ("package",),
         "octavo_conformance.mutants.planted:HEAVY",
+    ),
+    Mutant(
+        "replaces a function of the contract",
+        MEDDLER,
+        ("package",),
+        "octavo_conformance.mutants.planted:MEDDLER",
     ),
 )

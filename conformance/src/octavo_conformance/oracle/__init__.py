@@ -12,7 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from octavo_conformance.oracle import attention, choice, dense, rope, rows
+from octavo_conformance.oracle import (
+    adapters,
+    attention,
+    choice,
+    dense,
+    encoder,
+    experts,
+    rope,
+    rows,
+    scores,
+    seats,
+)
 
 ORACLE: Mapping[str, Callable[..., object]] = MappingProxyType(
     {
@@ -42,6 +53,19 @@ ORACLE: Mapping[str, Callable[..., object]] = MappingProxyType(
             attention.attention,
             attention.rotary_kv_write,
             choice.sample,
+            encoder.encoder_attention,
+            encoder.mean_rows,
+            adapters.lora_delta,
+            experts.route,
+            experts.group_rows,
+            experts.grouped_linear,
+            experts.combine,
+            scores.mask_logits,
+            scores.score,
+            seats.pick,
+            seats.owners,
+            seats.draft_rows,
+            seats.accept,
         )
     }
 )

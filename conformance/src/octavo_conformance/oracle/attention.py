@@ -14,8 +14,16 @@ from octavo_conformance.oracle.values import Floats, Ints
 Planes = tuple[Floats, Floats]
 
 
-def attend(q: Floats, keys: Floats, values: Floats, *, first: int, scale: float) -> Floats:
-    """Attend each token of one request to positions up to its own.
+def attend(
+    q: Floats,
+    keys: Floats,
+    values: Floats,
+    *,
+    first: int,
+    scale: float,
+    window: int | None = None,
+) -> Floats:
+    """Attend each token of one request to positions up to its own, the last `window` of them.
 
     Shapes: q [Q, H, D], at positions first, first + 1, ...; keys and values [C, K, D], in
         the order of positions; returns [Q, H, D]. Query head h reads KV head h * K // H.
@@ -23,12 +31,13 @@ def attend(q: Floats, keys: Floats, values: Floats, *, first: int, scale: float)
     found = np.zeros_like(q)
     num_heads, num_kv_heads = q.shape[1], keys.shape[1]
     for token in range(len(q)):
-        seen = first + token + 1
+        end = first + token + 1
+        seen = slice(0 if window is None else max(0, end - window), end)
         for head in range(num_heads):
             of = head * num_kv_heads // num_heads
-            scores = keys[:seen, of] @ q[token, head] * scale
+            scores = keys[seen, of] @ q[token, head] * scale
             weights = np.exp(scores - np.max(scores))
-            found[token, head] = weights @ values[:seen, of] / np.sum(weights)
+            found[token, head] = weights @ values[seen, of] / np.sum(weights)
     return found
 
 
@@ -52,8 +61,9 @@ def attention(
     state: Planes,
     *,
     scale: float,
+    window: int | None = None,
 ) -> Floats:
-    """Attend each new token to its own request's past and to itself.
+    """Attend each new token to its own request's past, as far as a window reaches, and to itself.
 
     Shapes: q [T, H, D]; query_starts [R+1]; computed [R]; block_table [R, M]; returns [T, H, D].
     """
@@ -66,8 +76,9 @@ def attention(
         context = np.arange(computed[request] + stop - start)
         slots = table[context // block_size] * block_size + context % block_size
         keys, values = kv_read(slots.astype(np.int32), state)
+        first = int(computed[request])
         found[start:stop] = attend(
-            q[start:stop], keys, values, first=int(computed[request]), scale=scale
+            q[start:stop], keys, values, first=first, scale=scale, window=window
         )
     return found
 

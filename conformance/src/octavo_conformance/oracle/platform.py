@@ -55,7 +55,14 @@ from octavo_platforms.tensor import DTYPES, DType, HostTensor, storage
 LAYOUT = StateLayout("BPKD", ("B", "P", "K", "D"))
 MODES = ("exact", "rounded", "padded")
 BUCKETS = ShapePolicy(
-    {"T": (4, 16, 64, 256), "R": (4, 16), "S": (4, 16, 64, 256), "M": (8, 64), "U": (4, 16)}
+    {
+        "T": (4, 16, 64, 256),
+        "R": (4, 16),
+        "S": (4, 16, 64, 256),
+        "M": (8, 64),
+        "U": (4, 16),
+        "Q": (8, 32),
+    }
 )
 
 
@@ -158,7 +165,8 @@ class OraclePlatform:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel:
         """Attend as the definition says."""
-        return state_kernel("attention", partial(ORACLE["attention"], scale=spec.scale))
+        run = partial(ORACLE["attention"], scale=spec.scale, window=spec.window)
+        return state_kernel("attention", run)
 
     @hookimpl
     def bind_kv_write(self, spec: KVWriteSpec) -> StateKernel | Unsupported:

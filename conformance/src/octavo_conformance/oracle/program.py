@@ -21,14 +21,13 @@ from octavo_platforms.inputs import (
     StepResult,
     StepShape,
     arrays_of,
+    made_tokens,
 )
 from octavo_platforms.platform import Kernel, Report
 from octavo_platforms.program import ProgramDef, StateSpec
 from octavo_platforms.shapes import EXACT, ShapePolicy
 from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import Array, HostTensor
-
-TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,12 @@ class Done:
             name: narrow(self._without_padding(name), self.types[name].dtype)
             for name in self.values
         }
-        tokens = outputs.pop(TOKENS).array if TOKENS in outputs else np.zeros(0)
-        ones = np.ones(len(tokens), np.int32)
-        return StepResult(tokens.astype(np.int32)[:, None], ones, outputs)
+        return made_tokens(outputs)
 
     def _without_padding(self, name: str) -> Array:
         sizes = {
             "T": self.shape.num_tokens, "R": self.shape.num_requests, "S": self.shape.num_rows,
+            "Q": self.shape.num_scores,
         }  # fmt: skip
         ends = (
             size.at(sizes) if isinstance(size, Dim) and size.symbol in sizes else None
@@ -117,7 +115,7 @@ class OracleProgram:
         prepared: dict[int, object] = {}
         for node, choice in zip(graph.nodes, bound.choices, strict=True):
             given = [values[value] for value in node.inputs]
-            made = _run(choice.kernel, given, inputs, prepared)
+            made = _run(choice.to_call(), given, inputs, prepared)
             outputs = made if isinstance(made, tuple) else () if made is None else (made,)
             for value, output in zip(node.outputs, outputs, strict=True):
                 values[value] = self._rounded(output, graph.tensor_type(value))

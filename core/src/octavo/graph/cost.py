@@ -1,8 +1,8 @@
 """What an entry costs: floating-point operations and bytes moved, node by node.
 
 Counted from shapes alone. A weight counts where it is read, a state by the context that is
-read of it, and every other value as written once and read once by each user. These are lower
-limits: what a perfect kernel would move.
+read of it (less with a window), and every other value as written once and read once by each
+user. These are lower limits: what a perfect kernel would move.
 
 Knows nothing of devices or of how fast they are.
 """
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
-from octavo_platforms.graph import Dim, Graph, Node, StateType, Value
+from octavo_platforms.graph import Dim, Graph, Node, StateType, Value, attrs_of
+from octavo_platforms.ops.state import window_of
 from octavo_platforms.program import ProgramDef, StateSpec
 from octavo_platforms.tensor import itemsize
 
@@ -74,9 +76,20 @@ class _Counter:
         if node.op == "linear":
             out = self._count(node.outputs[0])
             return 2 * out * self._count_last(node.inputs[1])
-        if node.op == "attention":
-            return 4 * self._count(node.outputs[0]) * self._load.context_tokens
+        if node.op == "lora_delta":
+            tokens, rank = self._sizes_of(node.inputs[1])[0], self._sizes_of(node.inputs[2])[1]
+            widths = self._count_last(node.inputs[1]) + self._sizes_of(node.inputs[3])[1]
+            return 2 * tokens * rank * widths
+        if node.op == "grouped_linear":
+            return 2 * self._count(node.outputs[0]) * self._count_last(node.inputs[1])
+        if node.op in ("attention", "encoder_attention"):
+            return 4 * self._count(node.outputs[0]) * self._seen_tokens(node)
         return sum(self._count(value) for value in node.outputs)
+
+    def _seen_tokens(self, node: Node) -> int:
+        window = window_of(attrs_of(node))
+        context = self._load.context_tokens
+        return context if window is None else min(window, context)
 
     def _read_bytes(self, node: Node, value: Value) -> int:
         found = self._graph.types[value]
@@ -84,21 +97,27 @@ class _Counter:
             if node.op == "attention":
                 state = self._program.state(found.group)
                 slot = sum(plane.bytes_per_slot for plane in state.planes)
-                return self._load.num_requests * self._load.context_tokens * slot
+                return self._load.num_requests * self._seen_tokens(node) * slot
             return self._bytes(node.inputs[0])
         if value in self._tables and node.op in ("embedding", "scatter_rows", "sample"):
             return 0 if not node.outputs else self._bytes(node.outputs[0])
+        if node.op == "grouped_linear" and value == node.inputs[1]:
+            num_experts, rows = self._sizes_of(value)[0], self._sizes_of(node.inputs[0])[0]
+            return self._bytes(value) // num_experts * min(num_experts, rows)
+        if node.op == "lora_delta" and value in node.inputs[2:4]:
+            num_slots = self._sizes_of(value)[0]
+            return self._bytes(value) // num_slots * min(num_slots, self._load.num_requests)
         return self._bytes(value)
 
     def _bytes(self, value: Value) -> int:
         return self._count(value) * itemsize(self._graph.tensor_type(value).dtype)
 
     def _count(self, value: Value) -> int:
-        count = 1
-        for size in self._graph.tensor_type(value).shape:
-            count *= size.at(self._sizes) if isinstance(size, Dim) else size
-        return count
+        return prod(self._sizes_of(value))
 
     def _count_last(self, value: Value) -> int:
-        size = self._graph.tensor_type(value).shape[-1]
-        return size.at(self._sizes) if isinstance(size, Dim) else size
+        return self._sizes_of(value)[-1]
+
+    def _sizes_of(self, value: Value) -> list[int]:
+        shape = self._graph.tensor_type(value).shape
+        return [size.at(self._sizes) if isinstance(size, Dim) else size for size in shape]

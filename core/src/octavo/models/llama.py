@@ -22,8 +22,13 @@ def layer(g: GraphBuilder, x: Value, context: Context, index: int) -> Value:
     return g.one("add", mlp(g, h, context), x)
 
 
-def attention(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
-    """Write attention: project, turn, write the new keys and values, attend, project back."""
+def attention(
+    g: GraphBuilder, h: Value, context: Context, index: int, *, window: int | None = None
+) -> Value:
+    """Write attention: project, turn, write the new keys and values, attend, project back.
+
+    Units: `window` is how many tokens are seen, None for all.
+    """
     spec, bias = context.spec, context.spec.attention_bias
     with g.scope("self_attn"):
         q = g.linear(h, "q_proj", spec.heads * spec.head_width, bias=bias)
@@ -43,6 +48,8 @@ def attention(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
             kv,
             scale=spec.head_width**-0.5,
             num_kv_heads=spec.kv_heads,
+            window=window,
+            lengths=context.lengths,
         )
         return g.linear(g.one("flatten", attended), "o_proj", spec.width, bias=bias)
 

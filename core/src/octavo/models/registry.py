@@ -35,17 +35,31 @@ FAMILY_OF: Mapping[str, Family] = MappingProxyType(
 )
 
 
+def find_family(config: Config) -> Family | None:
+    """Find the family of a checkpoint; None for an architecture that is not built."""
+    for name in _architectures(config):
+        if name in FAMILY_OF:
+            return FAMILY_OF[name]
+    return None
+
+
 def family(config: Config) -> Family:
     """Find the family of a checkpoint.
 
     Raises: ModelError, for an architecture that is not built, with those that are.
     """
+    found = find_family(config)
+    if found is None:
+        raise ModelError(not_built(config))
+    return found
+
+
+def not_built(config: Config) -> str:
+    """Say that a checkpoint's architecture is not built, and which ones are."""
+    found = ", ".join(_architectures(config)) or "none named"
+    return f"config.json: the architecture ({found}) is not built. Built: {', '.join(FAMILY_OF)}."
+
+
+def _architectures(config: Config) -> list[str]:
     names = config.get("architectures")
-    listed = [str(name) for name in names] if isinstance(names, list | tuple) else []
-    for name in listed:
-        if name in FAMILY_OF:
-            return FAMILY_OF[name]
-    found = ", ".join(listed) or "none named"
-    raise ModelError(
-        f"config.json: the architecture ({found}) is not built. Built: {', '.join(FAMILY_OF)}."
-    )
+    return [str(name) for name in names] if isinstance(names, list | tuple) else []

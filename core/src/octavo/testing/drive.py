@@ -6,7 +6,7 @@ What the parity and equality tests share. Knows nothing of checkpoints' files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ def run_on(
     settings: DeviceSettings | None = None,
 ) -> Running:
     """Optimise, bind, place and compile a program as loading does."""
-    better = optimised(definition, one_step="step" in platform.info.claims)
+    better = _with_all_rows(optimised(definition, one_step="step" in platform.info.claims))
     context = platform.open_device((0,), settings or DeviceSettings())
     memory = platform.make_memory(context)
     binding = bind(better, platform, context)
@@ -104,6 +104,16 @@ def run_on(
     blocks = {state.name: num_blocks for state in better.states}
     spec = CompileSpec(program=better, binding=binding, weights=weights, num_blocks=blocks)
     return Running(platform.compile(spec, context), better, num_blocks)
+
+
+def _with_all_rows(program: ProgramDef) -> ProgramDef:
+    """Let a step want the logits of all its tokens, as `Running.logits` does."""
+    most = program.symbol("T").maximum
+    symbols = tuple(
+        replace(symbol, maximum=max(most, symbol.maximum)) if symbol.name == "S" else symbol
+        for symbol in program.symbols
+    )
+    return replace(program, symbols=symbols)
 
 
 def generate(

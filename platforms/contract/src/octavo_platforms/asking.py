@@ -13,7 +13,15 @@ from octavo_platforms.graph import Node, StateType, TensorType, ValueType, attrs
 from octavo_platforms.loaded import Platform
 from octavo_platforms.ops import Hook
 from octavo_platforms.ops.op import fixed, integer, real, state, tensor
-from octavo_platforms.platform import DeviceContext, Kernel, StateKernel, StateLayout, Unsupported
+from octavo_platforms.ops.state import lengths_of, window_of
+from octavo_platforms.platform import (
+    DeviceContext,
+    Instruction,
+    Kernel,
+    StateKernel,
+    StateLayout,
+    Unsupported,
+)
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.specs import (
     AttentionSpec,
@@ -23,6 +31,8 @@ from octavo_platforms.specs import (
     OpSpec,
     Spec,
 )
+
+Offer = Kernel | StateKernel | Instruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,16 @@ class Question:
 class Offers:
     """What implementations answered: kernels with their providers in order, and refusals."""
 
-    kernels: tuple[tuple[str, Kernel | StateKernel], ...]
+    kernels: tuple[tuple[str, Offer], ...]
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was chosen for a question and its provider; None where nothing fits. And why."""
+
+    kernel: Kernel | Instruction | None
+    provider: str
     refusals: tuple[str, ...]
 
 
@@ -58,31 +77,58 @@ class Asker:
             self._offers_of[question] = known
         return known
 
-    def settled(self, question: Question, layout: StateLayout | None) -> tuple[str, Kernel]:
-        """Give the first kernel that fits the layout agreed on, and its provider."""
-        for provider, offer in self.offers(question).kernels:
-            if isinstance(offer, Kernel):
-                return provider, offer
-            if layout is not None and layout in offer.layouts:
-                key = (question, layout)
-                if key not in self._kernel_of:
-                    self._kernel_of[key] = offer.at(layout)
-                return provider, self._kernel_of[key]
-        raise AssertionError(f"no kernel for {question}, though a layout was agreed on")
+    def settle(self, question: Question, layout: StateLayout | None) -> Settled:
+        """Choose the first offer that works in the layout agreed on, if any does."""
+        offers = self.offers(question)
+        passed_over: list[str] = []
+        for provider, offer in offers.kernels:
+            if fits(offer, layout):
+                kernel = self._at(question, offer, layout)
+                return Settled(kernel, provider, (*passed_over, *offers.refusals))
+            passed_over.append(f"{provider}: {offer.name} {_misfit(offer, layout)}")
+        return Settled(None, "", (*passed_over, *offers.refusals))
+
+    def _at(
+        self, question: Question, offer: Offer, layout: StateLayout | None
+    ) -> Kernel | Instruction:
+        if not isinstance(offer, StateKernel):
+            return offer
+        assert layout is not None, "it fits, so there is one"
+        key = (question, layout)
+        if key not in self._kernel_of:
+            self._kernel_of[key] = offer.at(layout)
+        return self._kernel_of[key]
 
     def _ask(self, question: Question) -> Offers:
-        kernels: list[tuple[str, Kernel | StateKernel]] = []
+        kernels: list[tuple[str, Offer]] = []
         refusals: list[str] = []
         for implementation in self.platform.implementations(question.hook):
             answer = implementation.call(spec=question.spec, context=self._context)
             if isinstance(answer, Unsupported):
                 refusals.append(f"{implementation.provider}: {answer.reason}")
-            elif isinstance(answer, Kernel | StateKernel):
+            elif isinstance(answer, Offer):
                 kernels.append((implementation.provider, answer))
             elif answer is not None:
                 kind = type(answer).__name__
                 refusals.append(f"{implementation.provider}: answered with a {kind}")
         return Offers(tuple(kernels), tuple(refusals))
+
+
+def fits(offer: Offer, layout: StateLayout | None) -> bool:
+    """Tell whether an offer works in a layout; None is that of an op that touches no state."""
+    if isinstance(offer, Kernel):
+        return True
+    if layout is None:
+        return isinstance(offer, Instruction)
+    return layout in offer.layouts
+
+
+def _misfit(offer: Offer, layout: StateLayout | None) -> str:
+    if layout is None:
+        return "is for states, and this op touches none"
+    assert not isinstance(offer, Kernel)
+    known = " or ".join(f"'{each.name}'" for each in offer.layouts)
+    return f"wants the state {known or 'in no layout'}, and it is '{layout.name}'"
 
 
 def shared_weights(program: ProgramDef) -> frozenset[str]:
@@ -156,6 +202,8 @@ def _attention(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> 
         scale=real(attrs, "scale"),
         dtype=q.dtype,
         state=program.state(state(inputs, 4).group),
+        window=window_of(attrs),
+        lengths=lengths_of(attrs),
     )
 
 

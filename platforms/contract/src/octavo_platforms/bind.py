@@ -3,58 +3,42 @@
 For each node the implementations of its op's hook are asked from the front. The first kernel
 wins; refusals are kept and shown. A compound that nobody claims is replaced by its
 decomposition, and its pieces are asked for in turn. Kernels that touch a state offer
-layouts; a group gets the first layout, in the order its attention kernels prefer, for which
-every node of the group has a kernel. Nothing falls back in silence, and never to another
-device.
+layouts (`layouts`); one that wants another than was agreed on is passed over, a compound then
+goes in pieces, and that is kept and shown too. Nothing falls back in silence, and never to
+another device.
 
 Knows nothing of weights' values; `place` brings those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from octavo_platforms.asking import Asker, Question, nobody, question_of, shared_weights
+from octavo_platforms.asking import Asker, nobody, question_of, shared_weights
 from octavo_platforms.binding import Binding, BoundEntry, Choice
 from octavo_platforms.errors import CannotBind
-from octavo_platforms.graph import Graph, GraphWriter, Node, StateType, Value, ValueType, attrs_of
+from octavo_platforms.graph import Graph, GraphWriter, Node, Value, ValueType, attrs_of
+from octavo_platforms.layouts import agreed
 from octavo_platforms.loaded import Platform
-from octavo_platforms.ops import STANDARD, Catalogue, Emitter
-from octavo_platforms.platform import DeviceContext, StateKernel, StateLayout
+from octavo_platforms.pieces import groups_of, op_of, pieces_of
+from octavo_platforms.platform import DeviceContext, StateLayout
 from octavo_platforms.program import ProgramDef
 
 
-def bind(
-    program: ProgramDef,
-    platform: Platform,
-    context: DeviceContext,
-    *,
-    catalogue: Catalogue = STANDARD,
-) -> Binding:
+def bind(program: ProgramDef, platform: Platform, context: DeviceContext) -> Binding:
     """Find a kernel for every node of every entry.
 
-    Raises: CannotBind, where nobody provides an op, with every refusal.
+    Raises: CannotBind, where nobody provides an op, with every refusal; where the platform does
+        not register a private op; where kernels on one state share no layout.
     """
     asker = Asker(platform, context)
-    expanded = {
-        name: _Expander(program, asker, catalogue).run(graph)
+    layouts = {state.name: agreed(state.name, program, asker) for state in program.states}
+    entries = {
+        name: _Expander(program, asker, layouts).run(graph)
         for name, graph in program.entries.items()
     }
-    layouts = {state.name: _agree(state.name, expanded.values(), asker) for state in program.states}
-    return Binding(
-        {name: _settle(entry, asker, layouts, catalogue) for name, entry in expanded.items()},
-        layouts,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Expanded:
-    """An entry whose unclaimed compounds are expanded; one question and origin a node."""
-
-    graph: Graph
-    questions: tuple[Question, ...]
-    origins: tuple[_Origin, ...]
+    return Binding(entries, layouts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +50,20 @@ class _Origin:
 
 
 class _Expander:
-    """Rewrites one entry so that each node has at least one kernel."""
+    """Rewrites one entry so that each node has a kernel."""
 
-    def __init__(self, program: ProgramDef, asker: Asker, catalogue: Catalogue) -> None:
+    def __init__(
+        self, program: ProgramDef, asker: Asker, layouts: Mapping[str, StateLayout]
+    ) -> None:
         self._program = program
         self._asker = asker
-        self._catalogue = catalogue
+        self._layouts = layouts
         self._shared_names = shared_weights(program)
         self._writer = GraphWriter()
-        self._questions: list[Question] = []
-        self._origins: list[_Origin] = []
+        self._choices: list[Choice] = []
         self._shared: set[Value] = set()
 
-    def run(self, graph: Graph) -> _Expanded:
+    def run(self, graph: Graph) -> BoundEntry:
         """Give the rewritten entry. Raises: CannotBind."""
         names: dict[Value, Value] = {}
         for leaf in graph.leaves:
@@ -91,7 +76,7 @@ class _Expander:
             names.update(zip(node.outputs, outputs, strict=True))
         for name, value in graph.outputs:
             self._writer.output(name, names[value])
-        return _Expanded(self._writer.finish(), tuple(self._questions), tuple(self._origins))
+        return BoundEntry(self._writer.finish(), tuple(self._choices))
 
     def _write(
         self,
@@ -100,79 +85,28 @@ class _Expander:
         names: dict[Value, Value],
         origin: _Origin,
     ) -> tuple[Value, ...]:
-        op = self._catalogue[node.op]
+        platform = self._asker.platform
+        op = op_of(node, platform)
         inputs = [names[value] for value in node.inputs]
         shared = len(inputs) > 1 and inputs[1] in self._shared
         question = question_of(node, op.hook, types, self._program, shared=shared)
-        offers = self._asker.offers(question)
-        if offers.kernels:
-            self._questions.append(question)
-            self._origins.append(origin)
+        touched = [self._layouts[group] for group in groups_of(node, types)]
+        settled = self._asker.settle(question, touched[0] if touched else None)
+        refusals = (*origin.refusals, *settled.refusals)
+        if settled.kernel is not None:
+            self._choices.append(
+                Choice(settled.kernel, settled.provider, refusals, origin.compound, op.writes)
+            )
             outputs = [types[value] for value in node.outputs]
             return self._writer.node(
                 node.op, inputs, outputs, attrs=attrs_of(node), scope=node.scope
             )
-        if op.decompose is None:
-            raise CannotBind(nobody(self._asker.platform.info.name, node, types, offers.refusals))
-        piece = GraphWriter()
-        given = [piece.leaf("input", f"{i}", types[v]) for i, v in enumerate(node.inputs)]
-        made = op.decompose(Emitter(piece, self._catalogue, node.scope), given, attrs_of(node))
-        small = piece.finish()
-        inner = dict(zip(given, inputs, strict=True))
-        inside = _Origin(origin.compound or node.op, (*origin.refusals, *offers.refusals))
-        for each in small.nodes:
-            outputs_of_piece = self._write(each, small.types, inner, inside)
+        pieces = pieces_of(node, types, platform)
+        if pieces is None:
+            raise CannotBind(nobody(platform.info.name, node, types, settled.refusals))
+        inner = dict(zip(pieces.given, inputs, strict=True))
+        inside = _Origin(origin.compound or node.op, refusals)
+        for each in pieces.graph.nodes:
+            outputs_of_piece = self._write(each, pieces.graph.types, inner, inside)
             inner.update(zip(each.outputs, outputs_of_piece, strict=True))
-        return tuple(inner[value] for value in made)
-
-
-def _agree(group: str, entries: Iterable[_Expanded], asker: Asker) -> StateLayout:
-    """Choose a group's layout: the first that every node on the group has a kernel for.
-
-    Raises: CannotBind, where there is none.
-    """
-    questions = [
-        question
-        for entry in entries
-        for node, question in zip(entry.graph.nodes, entry.questions, strict=True)
-        if any(_is_state(entry.graph.types[value], group) for value in node.inputs)
-    ]
-    questions.sort(key=lambda question: question.hook != "bind_attention")
-    accepted = [_layouts(asker, question) for question in questions]
-    for layout in accepted[0] if accepted else ():
-        if all(layout in layouts for layouts in accepted):
-            return layout
-    offers = "; ".join(
-        f"{question.hook}: {', '.join(each.name for each in layouts) or 'none'}"
-        for question, layouts in zip(questions, accepted, strict=True)
-    )
-    raise CannotBind(f"no layout of the state '{group}' suits all its kernels ({offers})")
-
-
-def _layouts(asker: Asker, question: Question) -> list[StateLayout]:
-    return [
-        layout
-        for _, offer in asker.offers(question).kernels
-        if isinstance(offer, StateKernel)
-        for layout in offer.layouts
-    ]
-
-
-def _is_state(value_type: ValueType, group: str) -> bool:
-    return isinstance(value_type, StateType) and value_type.group == group
-
-
-def _settle(
-    entry: _Expanded, asker: Asker, layouts: dict[str, StateLayout], catalogue: Catalogue
-) -> BoundEntry:
-    choices = []
-    for node, question, origin in zip(
-        entry.graph.nodes, entry.questions, entry.origins, strict=True
-    ):
-        groups = [entry.graph.types[value] for value in node.inputs]
-        touched = [layouts[each.group] for each in groups if isinstance(each, StateType)]
-        provider, kernel = asker.settled(question, touched[0] if touched else None)
-        refusals = (*origin.refusals, *asker.offers(question).refusals)
-        writes = catalogue[node.op].writes
-        choices.append(Choice(kernel, provider, refusals, origin.compound, writes))
-    return BoundEntry(entry.graph, tuple(choices))
+        return tuple(inner[value] for value in pieces.made)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from octavo_platforms.errors import CannotBind
 from octavo_platforms.graph import Graph
-from octavo_platforms.platform import Kernel, StateLayout
+from octavo_platforms.platform import Instruction, Kernel, StateLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,29 @@ class Choice:
     says: a platform of pure functions gives new values for these.
     """
 
-    kernel: Kernel
+    kernel: Kernel | Instruction
     provider: str
     refusals: tuple[str, ...]
     compound: str | None
     writes: tuple[int, ...] = ()
+
+    def to_call(self) -> Kernel:
+        """Give the kernel, for a platform that calls kernels. Raises: CannotBind."""
+        if isinstance(self.kernel, Kernel):
+            return self.kernel
+        raise CannotBind(
+            f"'{self.kernel.name}' by {self.provider} is an instruction for a compiler of whole "
+            "programs, and this platform calls kernels; give a Kernel, or implement `compile`"
+        )
+
+    def to_compile(self) -> Instruction:
+        """Give the instruction, for a platform that compiles them. Raises: CannotBind."""
+        if isinstance(self.kernel, Instruction):
+            return self.kernel
+        raise CannotBind(
+            f"'{self.kernel.name}' by {self.provider} is a kernel to be called, and this platform "
+            "compiles whole programs of instructions; answer None, so that its own is asked"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,10 +82,10 @@ def _pick(name: str, known: Sequence[Candidate]) -> Candidate:
 def _plugin(candidate: Candidate) -> object:
     try:
         plugin: object = candidate.entry_point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a plugin's code may fail in any way, and must not end us
         raise Refused(
             f"the platform '{candidate.name}' ({candidate.distribution} {candidate.version}) "
-            f"cannot be imported: {error}"
+            f"cannot be imported: {type(error).__name__}: {error}"
         ) from error
     return plugin
 

@@ -4,7 +4,8 @@
     ├── NotFound       no platform, or no device, by that name
     ├── Refused        a platform that may not be used: its contract number, its name
     ├── CannotStart    a device that was found, but does not open
-    └── CannotBind     an op that nobody provides, with every refusal
+    ├── CannotBind     an op, or a foreign model, that nobody provides, with every refusal
+    └── CannotLoad     a foreign model whose files or results are not what they should be
 
 Knows nothing of who shows the message.
 """
@@ -29,4 +30,8 @@ class CannotStart(PlatformError):
 
 
 class CannotBind(PlatformError):
-    """An op that nobody provides; the message lists every refusal."""
+    """An op, or a foreign model, that nobody provides; the message lists every refusal."""
+
+
+class CannotLoad(PlatformError):
+    """A foreign model whose files do not hold what it needs, or that computes something else."""

@@ -29,7 +29,7 @@ class Dim:
     """A size known at launch: a symbol times one integer, over another.
 
     Symbols of the launch face: T tokens in the step, R requests, S rows, M blocks a request,
-    U seats whose sampling settings changed, N seats, B blocks.
+    U seats whose sampling settings changed, Q rows to score, N seats, B blocks.
     """
 
     symbol: str

@@ -1,10 +1,10 @@
 """The hooks: everything a platform may be asked, on one screen.
 
-Hooks are called while a model is loaded, never in a step. Each `bind_*` gives a kernel, or
-`Unsupported(reason)`, or None: not mine, ask the next. A plugin implements what it has and
-leaves the rest to the base that stands behind it. Mandatory without a base: `platform_info`,
-`probe`, `discover_devices`, `open_device`, `make_memory`, `compile`, and a `bind_op` for the
-primitives.
+Hooks are called while a model is loaded, never in a step. Each `bind_*` gives a kernel, an
+instruction for its own `compile`, `Unsupported(reason)`, or None: not mine, ask the next. A
+plugin implements what it has and leaves the rest to the base that stands behind it. Mandatory
+without a base: `platform_info`, `probe`, `discover_devices`, `open_device`, `make_memory`,
+`compile`, and a `bind_op` for the primitives.
 
 Knows nothing of the order in which implementations are asked (`loaded`).
 """
@@ -14,8 +14,11 @@ from __future__ import annotations
 import pluggy
 
 from octavo_platforms.capabilities import DeviceInfo, DeviceSettings, PlatformInfo, Probe
+from octavo_platforms.foreign import ForeignModel, ForeignSpec
+from octavo_platforms.ops.private import PrivateOp
 from octavo_platforms.platform import (
     DeviceContext,
+    Instruction,
     Kernel,
     Memory,
     Program,
@@ -65,34 +68,50 @@ class PlatformHooks:
         raise NotImplementedError
 
     @hookspec
-    def bind_op(self, spec: OpSpec, context: DeviceContext) -> Kernel | Unsupported | None:
+    def private_ops(self) -> tuple[PrivateOp, ...]:
+        """List the ops that you add to the catalogue, named `vendor::op`. Pure data."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_op(
+        self, spec: OpSpec, context: DeviceContext
+    ) -> Kernel | Instruction | Unsupported | None:
         """Give a kernel for an op that has no hook of its own."""
         raise NotImplementedError
 
     @hookspec
-    def bind_linear(self, spec: LinearSpec, context: DeviceContext) -> Kernel | Unsupported | None:
+    def bind_linear(
+        self, spec: LinearSpec, context: DeviceContext
+    ) -> Kernel | Instruction | Unsupported | None:
         """Give a kernel for a linear layer."""
         raise NotImplementedError
 
     @hookspec
     def bind_attention(
         self, spec: AttentionSpec, context: DeviceContext
-    ) -> StateKernel | Unsupported | None:
+    ) -> StateKernel | Instruction | Unsupported | None:
         """Give a kernel that attends, and the layouts it can read."""
         raise NotImplementedError
 
     @hookspec
     def bind_kv_write(
         self, spec: KVWriteSpec, context: DeviceContext
-    ) -> StateKernel | Unsupported | None:
+    ) -> StateKernel | Instruction | Unsupported | None:
         """Give a kernel that writes keys and values, and the layouts it can write."""
         raise NotImplementedError
 
     @hookspec
     def bind_kv_read(
         self, spec: KVReadSpec, context: DeviceContext
-    ) -> StateKernel | Unsupported | None:
+    ) -> StateKernel | Instruction | Unsupported | None:
         """Give a kernel that reads keys and values back, and the layouts it can read."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_model(
+        self, spec: ForeignSpec, context: DeviceContext
+    ) -> ForeignModel | Unsupported | None:
+        """Give a model whose architecture has no graph, run by code of your own."""
         raise NotImplementedError
 
     @hookspec

@@ -37,6 +37,7 @@ class StepShape:
     max_query: int
     max_context: int
     uniform_query: int | None
+    num_scores: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,16 @@ class StepInputs:
         T; seat int32 [R]; computed int32 [R], positions already in the state; rows int32 [S],
         the tokens whose logits are wanted, ascending; extra: by input name, as the entry
         declared it, a dtype that numpy lacks as its bits (`tensor.storage`).
+
+    With launches in flight the device may know more than the host. token_from int32 [T] says
+    where a token's id comes from: 0 from token_ids, k from the k-th that its seat keeps;
+    computed_from int32 [R] likewise: 0 from `computed`, else from what the seat keeps, of which
+    `computed` and `shape.max_context` are then upper bounds. num_drafts int32 [R] says how
+    many of a request's tokens, its last, are drafts. None is zeros.
+
+    score_rows and score_ids int32 [Q] ask how likely ids are after tokens of this step, such as
+    each of a prompt's after the one before it; a long prompt's are asked for in chunks. Tokens of
+    a prefix hit are not in the step: who wants theirs takes no hit there. None is no row.
     """
 
     entry: str
@@ -94,14 +105,22 @@ class StepInputs:
     sampling: SamplingRows | None
     groups: Mapping[str, GroupInputs]
     extra: Mapping[str, Array | DeviceRef] = field(default_factory=dict)
+    token_from: Ints | None = None
+    computed_from: Ints | None = None
+    num_drafts: Ints | None = None
+    score_rows: Ints | None = None
+    score_ids: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What a launch made.
 
-    Shapes: tokens int32 [S, 1+D], the tokens made for each row; num_tokens int32 [S], how many
-        of them count; outputs: the entry's other outputs, by name.
+    An entry's output `tokens` is int32 [S], one for each row; or int32 [R, 1+D] beside an output
+    `num_tokens` int32 [R], where requests bring drafts.
+
+    Shapes: tokens int32 [S, 1+D], the tokens made for each row or request; num_tokens int32
+        [S], how many of them count; outputs: the entry's other outputs, by name.
     """
 
     tokens: Ints
@@ -125,6 +144,8 @@ class Pending(Protocol):
         ...
 
 
+TOKENS = "tokens"
+NUM_TOKENS = "num_tokens"
 NULL_BLOCK = 0
 NULL_SEAT = 0
 
@@ -136,8 +157,9 @@ def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
     """Give a launch's arrays by the names that graphs give their input leaves.
 
     Every entry finds all of them and takes those it declared: `token_ids`, `query_starts`,
-    `seat`, `computed`, `rows`, `sampling_seats`, `sampling_values`, `block_table.<group>` and
-    whatever `extra` holds.
+    `seat`, `computed`, `token_from`, `computed_from`, `num_drafts`, `score_rows`,
+    `score_ids`, `rows`, `sampling_seats`,
+    `sampling_values`, `block_table.<group>` and whatever `extra` holds.
     """
     sampling = inputs.sampling
     found: dict[str, Array | DeviceRef] = {
@@ -145,6 +167,11 @@ def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
         "query_starts": inputs.query_starts,
         "seat": inputs.seat,
         "computed": inputs.computed,
+        "token_from": _or_zeros(inputs.token_from, inputs.token_ids),
+        "computed_from": _or_zeros(inputs.computed_from, inputs.computed),
+        "num_drafts": _or_zeros(inputs.num_drafts, inputs.computed),
+        "score_rows": _NO_SEATS if inputs.score_rows is None else inputs.score_rows,
+        "score_ids": _NO_SEATS if inputs.score_ids is None else inputs.score_ids,
         "rows": inputs.rows,
         "sampling_seats": _NO_SEATS if sampling is None else sampling.seats,
         "sampling_values": _NO_VALUES if sampling is None else sampling.values,
@@ -153,3 +180,21 @@ def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
         found[f"block_table.{name}"] = group.block_table
     found.update(inputs.extra)
     return found
+
+
+def _or_zeros(found: Ints | None, like: Ints) -> Ints:
+    return np.zeros(len(like), np.int32) if found is None else found
+
+
+def made_tokens(outputs: dict[str, HostTensor]) -> StepResult:
+    """Make a result of an entry's outputs, as they were declared.
+
+    Effects: takes `tokens` and `num_tokens` out of the outputs.
+    """
+    tokens = np.zeros(0, np.int32)
+    if TOKENS in outputs:
+        tokens = outputs.pop(TOKENS).array.astype(np.int32, copy=False)
+    if NUM_TOKENS in outputs:
+        num_tokens = outputs.pop(NUM_TOKENS).array.astype(np.int32, copy=False)
+        return StepResult(tokens, num_tokens, outputs)
+    return StepResult(tokens[:, None], np.ones(len(tokens), np.int32), outputs)

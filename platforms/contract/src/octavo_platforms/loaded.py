@@ -9,16 +9,19 @@ Knows nothing of entry points (`discover`) nor of graphs (`bind`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import pluggy
 
 from octavo_platforms.capabilities import DeviceInfo, DeviceSettings, PlatformInfo, Probe
-from octavo_platforms.errors import CannotStart, Refused
+from octavo_platforms.errors import CannotBind, CannotStart, Refused
+from octavo_platforms.foreign import ForeignModel, ForeignSpec
 from octavo_platforms.hooks import PROJECT, PlatformHooks
-from octavo_platforms.platform import DeviceContext, Memory, Program, Run
+from octavo_platforms.ops import STANDARD, Catalogue, PrivateOp
+from octavo_platforms.ops.private import problem
+from octavo_platforms.platform import DeviceContext, Memory, Program, Run, Unsupported
 from octavo_platforms.specs import CompileSpec
 
 T = TypeVar("T")
@@ -42,7 +45,10 @@ class Implementation:
 
 
 class Platform:
-    """A plugin object as core sees it."""
+    """A plugin object as core sees it.
+
+    `catalogue` holds the standard ops and the private ones of everything that is asked.
+    """
 
     def __init__(self, plugin: object, *, behind: object | None = None) -> None:
         manager = pluggy.PluginManager(PROJECT)
@@ -62,6 +68,8 @@ class Platform:
         if not isinstance(found, PlatformInfo):
             raise Refused("a platform has to implement platform_info and give a PlatformInfo")
         self.info: PlatformInfo = found
+        self.private_ops: tuple[PrivateOp, ...] = tuple(self._private_ops())
+        self.catalogue: Catalogue = STANDARD.with_ops(*(each.op for each in self.private_ops))
 
     def implementations(self, hook: str) -> tuple[Implementation, ...]:
         """Give a hook's implementations, the one to be asked first in front."""
@@ -91,11 +99,41 @@ class Platform:
         memory: Memory = _given(found, object, "make_memory")  # type: ignore[assignment]
         return memory
 
+    def bind_model(self, spec: ForeignSpec, context: DeviceContext) -> ForeignModel:
+        """Find who runs a model that has no graph. Raises: CannotBind, with every refusal."""
+        refusals: list[str] = []
+        for implementation in self.implementations("bind_model"):
+            answer = implementation.call(spec=spec, context=context)
+            if isinstance(answer, ForeignModel):
+                return answer
+            if isinstance(answer, Unsupported):
+                refusals.append(f"{implementation.provider}: {answer.reason}")
+        reasons = "; ".join(refusals) or "it runs graphs alone"
+        raise CannotBind(
+            f"the platform '{self.info.name}' cannot run a model without a graph here: {reasons}"
+        )
+
     def compile(self, spec: CompileSpec, context: DeviceContext) -> Program:
         """Make a program ready to launch. Raises: CannotStart."""
         found = self._first("compile", spec=spec, context=context)
         program: Program = _given(found, object, "compile")  # type: ignore[assignment]
         return program
+
+    def _private_ops(self) -> Iterator[PrivateOp]:
+        provider_of: dict[str, str] = {}
+        for implementation in self.implementations("private_ops"):
+            provider = implementation.provider
+            for each in _given(implementation.call(), tuple, "private_ops"):
+                name, reason = each.op.name, problem(each)
+                if reason is not None:
+                    raise Refused(f"{provider}: {reason}")
+                if name in provider_of:
+                    raise Refused(
+                        f"the op '{name}' is registered by {provider_of[name]} and by {provider}; "
+                        "one registers it, and the other only answers bind_op for it"
+                    )
+                provider_of[name] = provider
+                yield each
 
     def _first(self, hook: str, **arguments: object) -> object:
         for implementation in self.implementations(hook):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from octavo_platforms.asking import shared_weights
 from octavo_platforms.binding import Binding
-from octavo_platforms.platform import DeviceTensor, Kernel, Memory
+from octavo_platforms.platform import DeviceTensor, Memory
 from octavo_platforms.program import ProgramDef, WeightDef
 from octavo_platforms.recipes import WeightSource, pull
 from octavo_platforms.tensor import HostTensor, cast
@@ -66,7 +66,7 @@ def _packers(
     for entry in binding.entries.values():
         name_of = {leaf.value: leaf.name for leaf in entry.graph.leaves_of("weight")}
         for node, choice in zip(entry.graph.nodes, entry.choices, strict=True):
-            kernel: Kernel = choice.kernel
+            kernel = choice.kernel
             if node.op != "linear" or kernel.pack is None:
                 continue
             name = name_of.get(node.inputs[1])

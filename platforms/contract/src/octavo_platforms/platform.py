@@ -5,13 +5,14 @@
     bind_* ──> Kernel ───┴──> compile ──> Program ──launch──> Pending ──read──> StepResult
 
 Kernels take and give device tensors, which are opaque here: a torch tensor, a JAX array, a
-numpy array. Knows nothing of who implements these.
+numpy array. A platform that compiles whole programs answers with instructions instead, which
+only its own `compile` can read. Knows nothing of who implements these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
 from octavo_platforms.capabilities import DeviceInfo, MemoryStats
@@ -67,10 +68,11 @@ class StateLayout:
     """The order in which a plane's axes stand in memory.
 
     `axes` names them: B blocks, P slots of a block, then the plane's own axes: K and D for
-    keys and values. ("B", "P", "K", "D") keeps a slot's heads together.
+    keys and values. ("B", "P", "K", "D") keeps a slot's heads together. Layouts with equal axes
+    are equal; the name is for people.
     """
 
-    name: str
+    name: str = field(compare=False)
     axes: tuple[str, ...]
 
     def shape(self, plane: Plane, *, num_blocks: int, block_size: int) -> tuple[int, ...]:
@@ -107,6 +109,21 @@ class StateKernel:
     name: str
     layouts: tuple[StateLayout, ...]
     at: Callable[[StateLayout], Kernel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """An op that `compile` itself makes, as a part of a whole program: nothing to call.
+
+    For platforms whose programs are not walked in Python. `code` is what their own `compile`
+    reads; no other understands it. `pack` is as a kernel's. `layouts` are those that it can
+    work with, where it touches a state, the preferred one first.
+    """
+
+    name: str
+    code: object
+    pack: Callable[[DeviceTensor], DeviceTensor] | None = None
+    layouts: tuple[StateLayout, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ step is padded up to the next bucket of each. What padding means is the same eve
 - requests past the last have no tokens, seat 0 and nothing computed; their table rows are 0,
 - tokens past the last request's belong to nobody: their id, position and slot are 0, so
   what they write goes to the null block,
-- rows past the last repeat token 0, and nobody reads what they choose,
+- rows past the last repeat token 0, and nobody reads what they choose or how likely they are,
 - settings past the last change seat 0, the null seat.
 
 `StepShape` keeps the true sizes; a program gives results for those alone.
@@ -31,7 +31,7 @@ Miss = Literal["exact", "fatal"]
 
 @dataclass(frozen=True, slots=True)
 class ShapePolicy:
-    """Buckets by symbol (T, R, S, M, U), each ascending; a symbol without any is left exact.
+    """Buckets by symbol (T, R, S, M, U, Q), each ascending; a symbol without any is left exact.
 
     `miss` says what happens past the largest bucket: the exact size is used, or it is an error.
     """
@@ -69,6 +69,11 @@ def padded(inputs: StepInputs, policy: ShapePolicy) -> StepInputs:
         query_starts=_longer(inputs.query_starts, requests + 1, fill=inputs.shape.num_tokens),
         seat=_longer(inputs.seat, requests),
         computed=_longer(inputs.computed, requests),
+        token_from=_longer_if(inputs.token_from, policy.size("T", inputs.shape.num_tokens)),
+        computed_from=_longer_if(inputs.computed_from, requests),
+        num_drafts=_longer_if(inputs.num_drafts, requests),
+        score_rows=_longer_if(inputs.score_rows, policy.size("Q", inputs.shape.num_scores)),
+        score_ids=_longer_if(inputs.score_ids, policy.size("Q", inputs.shape.num_scores)),
         rows=_longer(inputs.rows, policy.size("S", inputs.shape.num_rows)),
         sampling=_settings(sampling, least),
         groups={
@@ -82,6 +87,10 @@ def _longer(array: Ints, length: int, *, fill: int = 0) -> Ints:
     made = np.full(length, fill, dtype=np.int32)
     made[: len(array)] = array
     return made
+
+
+def _longer_if(array: Ints | None, length: int) -> Ints | None:
+    return None if array is None else _longer(array, length)
 
 
 def _wider(table: Ints, requests: int, policy: ShapePolicy) -> Ints:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from octavo_platforms.binding import Binding
 from octavo_platforms.graph import Attr, ValueType
+from octavo_platforms.ops.state import Lengths
 from octavo_platforms.platform import DeviceTensor
 from octavo_platforms.program import ProgramDef, StateSpec
 from octavo_platforms.tensor import DType
@@ -48,7 +49,13 @@ class LinearSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionSpec:
-    """Causal attention over a paged state."""
+    """Causal attention over a paged state; `window` is how many tokens are seen, None for all.
+
+    A kernel that knows no windows answers a spec that has one with `Unsupported`. `lengths` says
+    who knows how long contexts are. Where it is the device, with drafts in flight,
+    `StepInputs.computed` and `StepShape.max_context` are upper bounds: a kernel may size by them,
+    and takes what is attended to from the node's own `computed`.
+    """
 
     num_heads: int
     num_kv_heads: int
@@ -56,6 +63,8 @@ class AttentionSpec:
     scale: float
     dtype: DType
     state: StateSpec
+    window: int | None = None
+    lengths: Lengths = "host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from octavo_platforms.tensor import DType
+from octavo_platforms.tensor import DType, is_float
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,6 +37,13 @@ UNITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "rotary": (8.0, 2.0),
         "rotary_kv_write": (8.0, 2.0),
         "attention": (64.0, 4.0),
+        "score": (64.0, 64.0),
+        "route": (16.0, 2.0),
+        "grouped_linear": (64.0, 2.0),
+        "combine": (16.0, 2.0),
+        "encoder_attention": (64.0, 4.0),
+        "mean_rows": (16.0, 2.0),
+        "lora_delta": (64.0, 2.0),
     }
 )
 
@@ -48,8 +55,11 @@ GAP_UNITS: Mapping[DType, float] = MappingProxyType(
 
 
 def allowed_units(op: str, dtype: DType) -> float:
-    """Give the error that an op may have, in units of epsilon; 0 for ops that must be exact."""
-    if op not in UNITS:
+    """Give the error that an op may have, in units of epsilon; 0 for what has to be exact.
+
+    Whatever an op gives in integers does.
+    """
+    if op not in UNITS or not is_float(dtype):
         return 0.0
     wide, narrow = UNITS[op]
     return wide if dtype in ("float32", "float64") else narrow

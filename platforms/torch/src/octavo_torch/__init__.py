@@ -7,6 +7,8 @@ before the ones here. With no override at all it runs every model.
     platform    the hooks; imports torch only when a device is opened
     context     an opened device
     memory      host arrays to torch tensors and back, to the bit
+    parcel      a launch's host arrays, sent in one copy
+    ladder      the few sizes of steps, for devices that compile each new shape
     states      the paged state: its layouts, and views of its planes
     ops/        a kernel for each primitive, a file a family, and the compounds that pay
     calls       a bound graph as a flat list of calls

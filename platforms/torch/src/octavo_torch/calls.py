@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from octavo_platforms.binding import BoundEntry
-from octavo_platforms.graph import Value
+from octavo_platforms.graph import Node, Value
 from octavo_platforms.inputs import StepInputs
 from octavo_platforms.platform import Run
 
@@ -33,13 +33,11 @@ class Calls:
     calls: tuple[Call, ...]
     outputs: tuple[tuple[str, Value], ...]
 
-    def run(self, given: Mapping[int, object], inputs: StepInputs) -> dict[str, object]:
-        """Run the entry on values by place; give its outputs by name."""
+    def run(self, given: Mapping[int, object]) -> dict[str, object]:
+        """Run the entry on values by place, what was prepared among them; give outputs by name."""
         values = list(self.constants)
         for place, value in given.items():
             values[place] = value
-        for place, prepare in self.prepares:
-            values[place] = prepare(inputs)
         for call in self.calls:
             call(values)
         return {name: values[place] for name, place in self.outputs}
@@ -54,17 +52,14 @@ def flat(entry: BoundEntry, constants: Mapping[Value, object]) -> Calls:
     dying = _last_uses(entry, constants)
     calls: list[Call] = []
     for node, choice, dead in zip(graph.nodes, entry.choices, dying, strict=True):
-        kernel = choice.kernel
-        prepared = None
+        kernel, prepared = choice.to_call(), None
         if kernel.prepare is not None:
             if id(kernel.prepare) not in place_of:
                 place_of[id(kernel.prepare)] = len(places)
                 prepares.append((len(places), kernel.prepare))
                 places.append(None)
             prepared = place_of[id(kernel.prepare)]
-        calls.append(_call(kernel.run, node.inputs, node.outputs, prepared=prepared))
-        if dead:
-            calls.append(_release(dead))
+        calls.append(_call(kernel.run, node, dead, prepared=prepared))
     return Calls(tuple(places), tuple(prepares), tuple(calls), graph.outputs)
 
 
@@ -79,32 +74,29 @@ def _last_uses(entry: BoundEntry, constants: Mapping[Value, object]) -> list[tup
     return found[::-1]
 
 
-def _call(
-    run: Run, inputs: Sequence[Value], outputs: Sequence[Value], *, prepared: int | None
-) -> Call:
-    take = _taker(inputs)
+def _call(run: Run, node: Node, dead: Sequence[Value], *, prepared: int | None) -> Call:
+    outputs, take = node.outputs, _taker(node.inputs)
     if prepared is not None:
         run = _with_prepared(run)
-        take = _taker([*inputs, Value(prepared)])
-    if not outputs:
-
-        def effect(values: Values) -> None:
-            run(*take(values))
-
-        return effect
+        take = _taker([*node.inputs, Value(prepared)])
     if len(outputs) == 1:
         (place,) = outputs
 
         def one(values: Values) -> None:
             values[place] = run(*take(values))
+            for at in dead:
+                values[at] = None
 
         return one
 
     def several(values: Values) -> None:
         made = run(*take(values))
-        assert isinstance(made, tuple)
-        for place, value in zip(outputs, made, strict=True):
-            values[place] = value
+        if made is not None:
+            assert isinstance(made, tuple)
+            for at, value in zip(outputs, made, strict=True):
+                values[at] = value
+        for at in dead:
+            values[at] = None
 
     return several
 
@@ -121,19 +113,3 @@ def _with_prepared(run: Run) -> Run:
         return run(*given[:-1], prepared=given[-1])
 
     return called
-
-
-def _release(places: Sequence[Value]) -> Call:
-    if len(places) == 1:
-        (place,) = places
-
-        def one(values: Values) -> None:
-            values[place] = None
-
-        return one
-
-    def several(values: Values) -> None:
-        for place in places:
-            values[place] = None
-
-    return several

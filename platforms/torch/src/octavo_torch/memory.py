@@ -56,11 +56,14 @@ class TorchMemory:
         try:
             return DeviceTensor(self._zeros(shape, dtype))
         except (RuntimeError, MemoryError) as error:
-            asked = itemsize(dtype) * int(np.prod(shape, dtype=np.int64))
-            free = self._stats().free_bytes
-            raise MemoryError(
-                f"{dtype}{list(shape)} takes {asked} bytes, and {free} are free on {self._device}"
-            ) from error
+            raise self._too_much(shape, dtype) from error
+
+    def _too_much(self, shape: tuple[int, ...], dtype: DType) -> MemoryError:
+        asked = itemsize(dtype) * int(np.prod(shape, dtype=np.int64))
+        free = self._stats().free_bytes
+        return MemoryError(
+            f"{dtype}{list(shape)} takes {asked} bytes, and {free} are free on {self._device}"
+        )
 
     def _zeros(self, shape: tuple[int, ...], dtype: DType) -> torch.Tensor:
         """Give zeros; on the host, pages that the kernel clears when they are first touched."""
@@ -74,8 +77,11 @@ class TorchMemory:
         held.set_(held.new_empty(0).untyped_storage(), 0, (0,), (1,))
 
     def to_device(self, tensor: HostTensor) -> DeviceTensor:
-        """Copy to the device."""
-        return DeviceTensor(from_host(tensor.array, tensor.dtype, self._device))
+        """Copy to the device. Raises: MemoryError, with the numbers."""
+        try:
+            return DeviceTensor(from_host(tensor.array, tensor.dtype, self._device))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise self._too_much(tensor.shape, tensor.dtype) from error
 
     def to_host(self, tensor: DeviceTensor) -> HostTensor:
         """Copy to the host; waits for the device."""

@@ -18,8 +18,18 @@ from octavo_platforms.capabilities import (
     Probe,
 )
 from octavo_platforms.errors import CannotStart
+from octavo_platforms.foreign import ForeignModel, ForeignSpec
 from octavo_platforms.hooks import hookimpl
-from octavo_platforms.platform import DeviceContext, Kernel, Memory, Program, StateKernel
+from octavo_platforms.platform import (
+    DeviceContext,
+    Kernel,
+    Memory,
+    Program,
+    StateKernel,
+    Unsupported,
+)
+from octavo_platforms.program import ProgramDef
+from octavo_platforms.shapes import EXACT, ShapePolicy
 from octavo_platforms.specs import (
     AttentionSpec,
     CompileSpec,
@@ -30,13 +40,21 @@ from octavo_platforms.specs import (
 )
 from octavo_platforms.tensor import DType
 
+Shapes = Callable[[ProgramDef], ShapePolicy]
+HOST = "cpu"
+
 
 class TorchPlatform:
     """A plugin object for a torch device.
 
     `device` is torch's name for it. `probe` and `discover` look at the hardware without
     torch; `stats` tells a device's memory by its index. `overrides` are plugin objects whose
-    kernels are asked first.
+    kernels are asked first. `standing` is how its path was proved (`PlatformInfo`).
+
+    `extension` makes torch know the device, as importing a vendor's package does; it raises
+    CannotStart. `shapes` gives a program's buckets, for a device that compiles each new shape:
+    then every launch of equal sizes runs the same ops on the same shapes, and warming up runs
+    each of them once.
     """
 
     def __init__(
@@ -50,18 +68,24 @@ class TorchPlatform:
         discover: Callable[[], tuple[DeviceInfo, ...]],
         stats: Callable[[int], MemoryStats],
         overrides: Sequence[object] = (),
+        standing: str = "run",
+        extension: Callable[[], None] | None = None,
+        shapes: Shapes | None = None,
     ) -> None:
         self.overrides = tuple(overrides)
         self._probe = probe
         self._discover = discover
         self._stats = stats
+        self._extension = extension
+        self._shapes = shapes
         self._info = PlatformInfo(
             name=name,
             device=device,
             vendor=vendor,
             dtypes=dtypes,
             claims=frozenset({"step"}),
-            host_memory=device == "cpu",
+            host_memory=device == HOST,
+            standing=standing,
         )
 
     @hookimpl
@@ -103,8 +127,10 @@ class TorchPlatform:
 
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
+        if self._extension is not None:
+            self._extension()
         kind = self._info.device
-        device = torch.device(kind) if kind == "cpu" else torch.device(kind, index)
+        device = torch.device(kind) if kind == HOST else torch.device(kind, index)
         memory = TorchMemory(device, lambda: self._stats(index))
         return TorchContext(known[index], device, memory)
 
@@ -120,7 +146,7 @@ class TorchPlatform:
         """Give a primitive, or a compound that is faster whole."""
         from octavo_torch.ops import bind_op
 
-        return bind_op(spec)
+        return bind_op(spec, may_wait=self._info.device == HOST)
 
     @hookimpl
     def bind_linear(self, spec: LinearSpec) -> Kernel:
@@ -131,10 +157,16 @@ class TorchPlatform:
 
     @hookimpl
     def bind_attention(self, spec: AttentionSpec, context: DeviceContext) -> StateKernel:
-        """Give attention over gathered blocks."""
+        """Give attention over gathered blocks, in known shapes where the device wants them."""
         from octavo_torch.context import opened
         from octavo_torch.ops.attention import attention
+        from octavo_torch.ops.bounded import bounded_attention
+        from octavo_torch.ops.tiles import tiled_attention
 
+        if spec.lengths == "device":
+            return bounded_attention(spec)
+        if self._shapes is not None:
+            return tiled_attention(spec)
         return attention(spec, opened(context).device)
 
     @hookimpl
@@ -152,12 +184,23 @@ class TorchPlatform:
         return kv_read()
 
     @hookimpl
+    def bind_model(self, spec: ForeignSpec, context: DeviceContext) -> ForeignModel | Unsupported:
+        """Run a model of transformers, with our attention in its place."""
+        from octavo_torch.context import opened
+        from octavo_torch.foreign import bind_model
+
+        return bind_model(spec, opened(context), self._policy)
+
+    @hookimpl
     def compile(self, spec: CompileSpec, context: DeviceContext) -> Program:
         """Flatten every entry to a list of calls."""
         from octavo_torch.context import opened
         from octavo_torch.program import TorchProgram
 
-        return TorchProgram(spec, opened(context))
+        return TorchProgram(spec, opened(context), self._policy(spec.program))
+
+    def _policy(self, program: ProgramDef) -> ShapePolicy:
+        return EXACT if self._shapes is None else self._shapes(program)
 
     def _only(self, devices: tuple[int, ...]) -> int:
         if len(devices) != 1:

@@ -10,24 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from octavo_platforms.binding import BoundEntry
-from octavo_platforms.graph import Graph, StateType, Value
-from octavo_platforms.inputs import DeviceRef, Ints, Pending, StepInputs, StepResult, arrays_of
+from octavo_platforms.graph import Dim, Graph, Size, StateType, Value
+from octavo_platforms.inputs import (
+    DeviceRef,
+    Pending,
+    StepInputs,
+    StepResult,
+    StepShape,
+    arrays_of,
+    made_tokens,
+)
 from octavo_platforms.platform import Report
-from octavo_platforms.program import BufferDef, ProgramDef, StateSpec
+from octavo_platforms.program import BufferDef, ProgramDef
 from octavo_platforms.shapes import EXACT, ShapePolicy
 from octavo_platforms.specs import CompileSpec
-from octavo_platforms.tensor import Array, DType, HostTensor
+from octavo_platforms.tensor import Array, DType
 from octavo_torch.calls import Calls, flat
 from octavo_torch.context import TorchContext
 from octavo_torch.memory import from_host, tensor_of, to_host
+from octavo_torch.parcel import delivered, one
+from octavo_torch.states import allocated
 from octavo_torch.warm_up import rehearsals
 
-TOKENS = "tokens"
+Cut = tuple[slice, ...]
+WHOLE: Mapping[str, Cut] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +51,17 @@ class TorchRef:
 
 
 class TorchPending:
-    """A launch whose work was given to the device."""
+    """A launch whose work was given to the device; `cut_of` leaves padding out of what is read."""
 
-    def __init__(self, outputs: Mapping[str, object], done: torch.Event | None) -> None:
+    def __init__(
+        self,
+        outputs: Mapping[str, object],
+        done: torch.Event | None,
+        cut_of: Mapping[str, Cut] = WHOLE,
+    ) -> None:
         self._outputs = outputs
         self._done = done
+        self._cut_of = cut_of
 
     def ref(self, output: str) -> DeviceRef:
         """Name an output as the input of a later launch."""
@@ -55,23 +73,30 @@ class TorchPending:
 
     def read(self) -> StepResult:
         """Wait for the outputs and copy them to the host."""
-        tokens: Ints = np.zeros(0, np.int32)
-        others: dict[str, HostTensor] = {}
-        for name, value in self._outputs.items():
-            found = to_host(tensor_of(value))
-            if name == TOKENS:
-                tokens = found.array.astype(np.int32, copy=False)
-            else:
-                others[name] = found
-        return StepResult(tokens[:, None], np.ones(len(tokens), np.int32), others)
+        return made_tokens(
+            {
+                name: to_host(tensor_of(value)[self._cut_of.get(name, ())])
+                for name, value in self._outputs.items()
+            }
+        )
+
+
+def recorded(context: TorchContext) -> torch.Event | None:
+    """Mark the end of what the device was given so far; None on the host, where it is done."""
+    if context.device.type == "cpu":
+        return None
+    event = torch.Event(context.device)
+    event.record()
+    return event
 
 
 class TorchProgram:
     """All entries of a program on one torch device."""
 
-    def __init__(self, spec: CompileSpec, context: TorchContext) -> None:
+    def __init__(self, spec: CompileSpec, context: TorchContext, policy: ShapePolicy) -> None:
         self._context = context
         self._program: ProgramDef = spec.program
+        self._policy = policy
         shared = _Shared(spec, context)
         self._entries = {
             name: _Entry(bound, shared.constants(bound.graph), context.device)
@@ -85,18 +110,31 @@ class TorchProgram:
 
     @property
     def shape_policy(self) -> ShapePolicy:
-        """Ask for no padding: every size runs as it is."""
-        return EXACT
+        """Give the sizes that warming up runs; any other runs as it is."""
+        return self._policy
 
     def launch(self, inputs: StepInputs) -> Pending:
-        """Run one entry. Its arrays are copied, so that their owner may reuse them."""
-        with torch.inference_mode():
-            outputs = self._entries[inputs.entry].run(inputs)
-        return TorchPending(outputs, self._event())
+        """Run one entry. Its arrays are copied, so that their owner may reuse them.
+
+        Raises: MemoryError, with the numbers.
+        """
+        entry = self._entries[inputs.entry]
+        try:
+            with torch.inference_mode():
+                outputs = entry.run(inputs)
+        except torch.OutOfMemoryError as error:
+            free = self._context.memory.stats().free_bytes
+            raise MemoryError(
+                f"'{inputs.entry}' with {inputs.shape.num_tokens} tokens does not fit into the "
+                f"{free} bytes that are free on {self._context.device}; have smaller steps or "
+                "fewer blocks"
+            ) from error
+        cut_of = WHOLE if self._policy is EXACT else entry.cut_of(inputs.shape)
+        return TorchPending(outputs, recorded(self._context), cut_of)
 
     def warm_up(self, report: Report) -> None:
-        """Run steps such as the first requests will bring, on the null block and seat."""
-        steps = rehearsals(self._program)
+        """Run steps such as requests will bring, on the null block and seat."""
+        steps = rehearsals(self._program, self._policy)
         for number, inputs in enumerate(steps):
             report("warming up", number, len(steps))
             self.launch(inputs).read()
@@ -105,13 +143,6 @@ class TorchProgram:
     def close(self) -> None:
         """Let go of weights, buffers and states."""
         self._entries = {}
-
-    def _event(self) -> torch.Event | None:
-        if self._context.device.type == "cpu":
-            return None
-        event = torch.Event(self._context.device)
-        event.record()
-        return event
 
 
 class _Entry:
@@ -126,20 +157,43 @@ class _Entry:
             (leaf.value, leaf.name, graph.tensor_type(leaf.value).dtype)
             for leaf in graph.leaves_of("input")
         )
+        self._shapes: Mapping[str, tuple[Size, ...]] = {
+            name: graph.tensor_type(value).shape for name, value in graph.outputs
+        }
         self._calls: Calls = flat(bound, constants)
 
     def run(self, inputs: StepInputs) -> dict[str, object]:
         arrays = arrays_of(inputs)
         given: dict[int, object] = {
-            value: self._tensor(arrays[name], dtype) for value, name, dtype in self._inputs
+            value: self._given(arrays[name], dtype) for value, name, dtype in self._inputs
         }
-        return self._calls.run(given, inputs)
+        for place, prepare in self._calls.prepares:
+            given[place] = prepare(inputs)
+        return self._calls.run(delivered(given, self._device))
 
-    def _tensor(self, found: Array | DeviceRef, dtype: DType) -> torch.Tensor:
-        if isinstance(found, np.ndarray):
+    def cut_of(self, step: StepShape) -> dict[str, Cut]:
+        """Give the part of each output that is no padding."""
+        known = {
+            "T": step.num_tokens,
+            "R": step.num_requests,
+            "S": step.num_rows,
+            "Q": step.num_scores,
+        }
+        return {
+            name: tuple(
+                slice(size.at(known) if isinstance(size, Dim) and size.symbol in known else None)
+                for size in shape
+            )
+            for name, shape in self._shapes.items()
+        }
+
+    def _given(self, found: Array | DeviceRef, dtype: DType) -> object:
+        if isinstance(found, TorchRef):
+            return found.tensor
+        assert isinstance(found, np.ndarray)
+        if self._device.type == "cpu":
             return from_host(found, dtype, self._device)
-        assert isinstance(found, TorchRef)
-        return found.tensor
+        return one(found, dtype)
 
 
 class _Shared:
@@ -152,7 +206,9 @@ class _Shared:
             buffer.name: context.memory.alloc(_shape(buffer, spec.program), buffer.dtype)
             for buffer in spec.program.buffers
         }
-        self._states = {state.name: _layers(state, spec, context) for state in spec.program.states}
+        self._states = {
+            state.name: allocated(state, spec, context.memory) for state in spec.program.states
+        }
 
     def constants(self, graph: Graph) -> dict[Value, object]:
         """Give the leaves of a graph that are the same at each launch."""
@@ -176,18 +232,3 @@ class _Shared:
 def _shape(buffer: BufferDef, program: ProgramDef) -> tuple[int, ...]:
     sizes = {symbol.name: symbol.maximum for symbol in program.symbols}
     return tuple(size if isinstance(size, int) else size.at(sizes) for size in buffer.shape)
-
-
-def _layers(state: StateSpec, spec: CompileSpec, context: TorchContext) -> list[tuple[object, ...]]:
-    layout = spec.binding.layouts[state.name]
-    num_blocks = spec.num_blocks[state.name]
-    return [
-        tuple(
-            context.memory.alloc(
-                layout.shape(plane, num_blocks=num_blocks, block_size=state.block_size),
-                plane.dtype,
-            )
-            for plane in state.planes
-        )
-        for _ in range(state.layers)
-    ]

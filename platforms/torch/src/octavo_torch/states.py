@@ -16,7 +16,9 @@ from itertools import permutations
 
 import torch
 
-from octavo_platforms.platform import StateLayout
+from octavo_platforms.platform import DeviceTensor, Memory, StateLayout
+from octavo_platforms.program import StateSpec
+from octavo_platforms.specs import CompileSpec
 
 SLOTS_FIRST = StateLayout("slots first", ("B", "P", "K", "D"))
 HEADS_FIRST = StateLayout("heads first", ("K", "B", "P", "D"))
@@ -50,6 +52,23 @@ def take(plane: torch.Tensor, layout: StateLayout, slots: torch.Tensor) -> torch
     blocks = by_block(plane, layout)
     size = blocks.shape[1]
     return blocks[slots // size, slots % size]
+
+
+def allocated(
+    state: StateSpec, spec: CompileSpec, memory: Memory
+) -> list[tuple[DeviceTensor, ...]]:
+    """Give each layer's planes, as zeros, in the layout that was agreed on."""
+    layout, num_blocks = spec.binding.layouts[state.name], spec.num_blocks[state.name]
+    return [
+        tuple(
+            memory.alloc(
+                layout.shape(plane, num_blocks=num_blocks, block_size=state.block_size),
+                plane.dtype,
+            )
+            for plane in state.planes
+        )
+        for _ in range(state.layers)
+    ]
 
 
 def by_slot(plane: torch.Tensor, layout: StateLayout) -> torch.Tensor:

@@ -33,6 +33,8 @@ class CpuKernels:
         """Give attention as batched products."""
         from octavo_cpu import kernels
 
+        if spec.lengths == "device":
+            return Unsupported("requests are sorted by their lengths, which the host does not know")
         return _refusal(spec.dtype) or kernels.attention(spec, context)
 
     @hookimpl

@@ -16,6 +16,8 @@ __all__ = ["composed", "fused", "merged", "optimised"]
 
 
 def optimised(program: ProgramDef, *, one_step: bool) -> ProgramDef:
-    """Merge, fuse, and with `one_step` add `forward` and `sample` as the one entry `step`."""
+    """Merge, fuse, and with `one_step` join `forward` and `sample`, if there, as `step`."""
     better = fused(merged(program))
-    return composed(better, "step", ("forward", "sample")) if one_step else better
+    if one_step and better.entries.keys() >= {"forward", "sample"}:
+        return composed(better, "step", ("forward", "sample"))
+    return better

@@ -4,14 +4,44 @@ A model definition writes ops into a graph; each op's shape rule gives the types
 outputs; when a program is bound, each node asks its op's hook for a kernel, and a compound
 that nobody claims is replaced by its decomposition. The oracle of the conformance suite
 says in float64 what every op means. To add an op: a shape rule with its shapes in the first
-line, an `Op` in the family's `OPS`, an oracle function, a tolerance, a conformance case.
+line, an `Op` in the family's `OPS`, an oracle function, a tolerance, a conformance case. A
+plugin adds its own through the hook `private_ops` (private).
+
+The ops of `experts`, `encoder` and `adapters`, and windows of `attention`, only some models
+need: a platform that refuses them runs all others.
 """
 
 from __future__ import annotations
 
-from octavo_platforms.ops import choice, dense, rows, state
+from octavo_platforms.ops import (
+    adapters,
+    choice,
+    dense,
+    encoder,
+    experts,
+    rows,
+    scores,
+    seats,
+    state,
+)
 from octavo_platforms.ops.op import Attrs, Catalogue, Emit, Emitter, Hook, Op, ShapeError
+from octavo_platforms.ops.private import PrivateOp, Sample
 
-STANDARD = Catalogue([*rows.OPS, *dense.OPS, *state.OPS, *choice.OPS])
+STANDARD = Catalogue(
+    [
+        *rows.OPS,
+        *dense.OPS,
+        *state.OPS,
+        *choice.OPS,
+        *scores.OPS,
+        *seats.OPS,
+        *experts.OPS,
+        *encoder.OPS,
+        *adapters.OPS,
+    ]
+)
 
-__all__ = ["STANDARD", "Attrs", "Catalogue", "Emit", "Emitter", "Hook", "Op", "ShapeError"]
+__all__ = [
+    "STANDARD", "Attrs", "Catalogue", "Emit", "Emitter", "Hook", "Op", "PrivateOp", "Sample",
+    "ShapeError",
+]  # fmt: skip

@@ -10,6 +10,7 @@ Knows nothing of layouts; the kernels that share a state agree on one when they 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from octavo_platforms.graph import TensorType, Value, ValueType
 from octavo_platforms.ops.op import (
@@ -24,6 +25,8 @@ from octavo_platforms.ops.op import (
     state,
     tensor,
 )
+
+Lengths = Literal["host", "device"]
 
 
 def _kv_write(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
@@ -48,15 +51,20 @@ def _attention(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...
     """Q [T, H, D], query_starts int32 [R+1], computed int32 [R], block_table int32 [R, M], state.
 
     Token i of request r stands at position p = computed[r] + i and attends to positions
-    0..p of its own request, which the state already holds. Head h reads KV head h * K / H.
-    Attributes: scale, num_kv_heads. Gives [T, H, D].
+    0..p of its own request, which the state already holds; with a `window` of W tokens, to
+    p-W+1..p of them alone. Head h reads KV head h * K / H.
+    Attributes: scale, num_kv_heads, window (tokens, or None), lengths: "host", where
+    `computed` is what the launch says, or "device", where a node makes it and the launch's own
+    is an upper bound. Gives [T, H, D].
     """
     q, table = tensor(types, 0), tensor(types, 3)
     state(types, 4)
     real(attrs, "scale")
+    lengths_of(attrs)
     expect(len(q.shape) == 3, f"queries have three axes, not {q}")
     expect(len(table.shape) == 2, f"a block table has two axes, not {table}")
     expect(fixed(q.shape[1]) % integer(attrs, "num_kv_heads") == 0, "H is no multiple of K")
+    expect((window_of(attrs) or 1) > 0, "a window has to hold the token itself")
     return (q,)
 
 
@@ -78,6 +86,18 @@ def _decompose_rotary_kv_write(
     (turned_k,) = emit("rotary", k, table, interleaved=attrs["interleaved"])
     emit("kv_write", turned_k, v, slots, kv)
     return (turned_q,)
+
+
+def window_of(attrs: Attrs) -> int | None:
+    """Give the window of an attention's attributes, in tokens. Raises: ShapeError."""
+    return None if attrs.get("window") is None else integer(attrs, "window")
+
+
+def lengths_of(attrs: Attrs) -> Lengths:
+    """Tell who knows how long contexts are; the host, where nothing is said. Raises: ShapeError."""
+    found = attrs.get("lengths", "host")
+    expect(found in ("host", "device"), f"'lengths' is 'host' or 'device', not {found!r}")
+    return "host" if found == "host" else "device"
 
 
 KV_WRITE = Op(name="kv_write", infer=_kv_write, hook="bind_kv_write", writes=(3,))

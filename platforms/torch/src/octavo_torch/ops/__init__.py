@@ -10,16 +10,34 @@ from types import MappingProxyType
 
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
-from octavo_torch.ops import choice, dense, rope, rows
+from octavo_torch.ops import adapters, choice, dense, encoder, experts, rope, rows, scores, seats
 
 Make = Callable[[OpSpec], Kernel]
 
 MAKERS: Mapping[str, Make] = MappingProxyType(
-    {**rows.MAKERS, **dense.MAKERS, **rope.MAKERS, **choice.MAKERS}
+    {
+        **rows.MAKERS,
+        **dense.MAKERS,
+        **rope.MAKERS,
+        **choice.MAKERS,
+        **scores.MAKERS,
+        **seats.MAKERS,
+        **experts.MAKERS,
+        **encoder.MAKERS,
+        **adapters.MAKERS,
+    }
+)
+WITHOUT_WAITING: Mapping[str, Make] = MappingProxyType(
+    {**choice.WITHOUT_WAITING, **experts.WITHOUT_WAITING, **adapters.WITHOUT_WAITING}
 )
 
 
-def bind_op(spec: OpSpec) -> Kernel | None:
-    """Give the kernel of an op, None for one that is not known here."""
+def bind_op(spec: OpSpec, *, may_wait: bool = True) -> Kernel | None:
+    """Give the kernel of an op, None for one that is not known here.
+
+    `may_wait` says that the host may look at values while a launch runs.
+    """
     make = MAKERS.get(spec.op)
+    if not may_wait:
+        make = WITHOUT_WAITING.get(spec.op, make)
     return None if make is None else make(spec)

@@ -86,6 +86,7 @@ class _Paged:
             max_bucket_blocks=max(1, GATHERED_BYTES // block_bytes),
             mask_dtype=mask_dtype,
             device=device,
+            window=spec.window,
         )
 
     def prepare(self, inputs: StepInputs) -> Sorted:

@@ -8,7 +8,8 @@ and many waste calls. Requests with more new tokens are attended to one by one.
 
 Everything follows from host arrays. What a gathered bucket holds beyond a request's context
 is made harmless: padding reads a block that is full of valid slots, and `tail` names the
-slots of last blocks that nobody has written.
+slots of last blocks that nobody has written. With a window, a request's context starts with
+the first block that any of its new tokens sees.
 
 Knows nothing of layouts or of how a bucket is attended to.
 """
@@ -74,7 +75,10 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorter:
-    """How to sort: what a bucket costs and may hold, in blocks, and what masks are made of."""
+    """How to sort: what a bucket costs and may hold, in blocks, and what masks are made of.
+
+    Units: `window` is how many tokens are seen, None for all.
+    """
 
     group: str
     block_size: int
@@ -82,12 +86,13 @@ class Sorter:
     max_bucket_blocks: int
     mask_dtype: torch.dtype
     device: torch.device
+    window: int | None = None
 
     def __call__(self, inputs: StepInputs) -> Sorted:
         """Sort a step's requests out."""
-        table = inputs.groups[self.group].block_table
+        table, past = self._seen(inputs)
         queries = np.diff(inputs.query_starts)
-        lengths = inputs.computed + queries
+        lengths = past + queries
         single = np.flatnonzero(queries == 1)
         num_blocks = -(-lengths[single] // self.block_size)
         parts = [
@@ -104,8 +109,19 @@ class Sorter:
             )
             for part in parts
         )
-        longs = tuple(self._longs(inputs, lengths, table, np.flatnonzero(queries > 1)))
+        longs = tuple(self._longs(inputs.query_starts, past, table, np.flatnonzero(queries > 1)))
         return Sorted(buckets, longs)
+
+    def _seen(self, inputs: StepInputs) -> tuple[Ints, Ints]:
+        """Give block tables from the first block that is seen, and the positions computed in it."""
+        table = inputs.groups[self.group].block_table
+        if self.window is None:
+            return table, inputs.computed
+        unseen = np.maximum(inputs.computed - (self.window - 1), 0) // self.block_size
+        width = table.shape[1]
+        at = np.minimum(unseen[:, None] + np.arange(width), width - 1)
+        past = inputs.computed - unseen * self.block_size
+        return np.take_along_axis(table, at, 1), past.astype(np.int32)
 
     def _bucket(self, part: Longs, lengths: Ints, table: Ints, *, tokens: Ints | None) -> Bucket:
         size = self.block_size
@@ -120,8 +136,10 @@ class Sorter:
         rest = past < np.minimum(own_blocks * size, context)[:, None]
         tail = (past + np.arange(len(part))[:, None] * (width * size))[rest]
         mask = None
-        if int(own.min()) < context:
-            hidden = np.arange(context) >= own[:, None]
+        window = context if self.window is None else self.window
+        if int(own.min()) < context or int(own.max()) > window:
+            slots = np.arange(context)
+            hidden = (slots >= own[:, None]) | (slots < own[:, None] - window)
             mask = self._mask(np.where(hidden, np.float32(NEVER), np.float32(0.0)))
         return Bucket(
             num_requests=len(part),
@@ -133,18 +151,21 @@ class Sorter:
             mask=None if mask is None else mask[:, None, None],
         )
 
-    def _longs(
-        self, inputs: StepInputs, lengths: Ints, table: Ints, requests: Longs
-    ) -> Iterator[Long]:
+    def _longs(self, starts: Ints, pasts: Ints, table: Ints, requests: Longs) -> Iterator[Long]:
         for request in requests:
-            start, stop = (int(each) for each in inputs.query_starts[request : request + 2])
-            context, past = int(lengths[request]), int(inputs.computed[request])
+            start, stop = (int(each) for each in starts[request : request + 2])
+            past = int(pasts[request])
+            context = past + stop - start
             blocks = table[request, : -(-context // self.block_size)].astype(np.int64)
+            window = context if self.window is None else self.window
             mask = None
-            if past:
-                mask = torch.full(
+            if past or context > window:
+                never = torch.full(
                     (stop - start, context), NEVER, dtype=self.mask_dtype, device=self.device
-                ).triu_(past + 1)
+                )
+                mask = never.triu(past + 1)
+                if context > window:
+                    mask += never.tril(past - window)
             yield Long(start, stop, context, self._moved(blocks), mask)
 
     def _mask(self, values: npt.NDArray[np.float32]) -> Tensor:

@@ -20,6 +20,10 @@ from octavo_torch.ops.philox import gumbel
 
 Largest = Callable[[Tensor], Tensor]
 
+# Noise is drawn for a few rows at a time: its 64-bit words of a large step would not fit a cache,
+# and of a large vocabulary not always memory.
+NUMBERS_AT_ONCE = 1 << 18
+
 
 def largest(scores: Tensor) -> Tensor:
     """Give the lowest id among the largest scores. Shapes: float32 [S, V]; returns int32 [S]."""
@@ -36,15 +40,39 @@ def sample(spec: OpSpec, *, name: str = "torch.sample", largest: Largest = large
         words = settings.view(torch.int32).index_select(0, seats)
         temperatures = words[:, 0].contiguous().view(torch.float32)
         hot = temperatures.nonzero()[:, 0]
-        if len(hot) == 0:
-            return largest(logits.float())
-        if len(hot) == len(seats):
-            return largest(noisy(logits, temperatures, words, positions))
         chosen = largest(logits.float())
-        chosen[hot] = largest(noisy(logits[hot], temperatures[hot], words[hot], positions[hot]))
+        at_once = max(1, NUMBERS_AT_ONCE // logits.shape[1])
+        for start in range(0, hot.shape[0], at_once):
+            rows = hot[start : start + at_once]
+            chosen[rows] = largest(
+                noisy(logits[rows], temperatures[rows], words[rows], positions[rows])
+            )
         return chosen
 
     return Kernel(name=name, run=run)
+
+
+def sample_all(spec: OpSpec) -> Kernel:
+    """Choose with noise for every row: for devices that the host must not wait for.
+
+    Which rows have a temperature is known to the device alone, so a greedy row pays too.
+    """
+
+    def run(logits: Tensor, settings: Tensor, seats: Tensor, positions: Tensor) -> Tensor:
+        words = settings.view(torch.int32).index_select(0, seats)
+        temperatures = words[:, 0].contiguous().view(torch.float32)
+        is_hot = temperatures != 0
+        divisors = torch.where(is_hot, temperatures, 1.0)
+        at_once = max(1, NUMBERS_AT_ONCE // logits.shape[1])
+        chosen = []
+        for start in range(0, logits.shape[0], at_once):
+            rows = slice(start, start + at_once)
+            drawn = noisy(logits[rows], divisors[rows], words[rows], positions[rows])
+            scores = torch.where(is_hot[rows, None], drawn, logits[rows].float())
+            chosen.append(largest(scores))
+        return torch.cat(chosen)
+
+    return Kernel(name="torch.sample_all", run=run)
 
 
 def noisy(logits: Tensor, temperatures: Tensor, words: Tensor, positions: Tensor) -> Tensor:
@@ -54,3 +82,4 @@ def noisy(logits: Tensor, temperatures: Tensor, words: Tensor, positions: Tensor
 
 
 MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType({"sample": sample})
+WITHOUT_WAITING: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType({"sample": sample_all})

@@ -44,23 +44,32 @@ def movable(x: Tensor) -> Tensor:
 
 
 def positions(token_ids: Tensor, query_starts: Tensor, computed: Tensor) -> Tensor:
-    """Tell where each token stands in its context. Shapes: [T], [R+1], [R]; returns [T]."""
+    """Tell where each token stands in its context, padding at 0.
+
+    Shapes: [T], [R+1], [R]; returns [T].
+    """
     tokens = _count(token_ids)
     first = computed - query_starts[:-1]
-    return tokens + first.index_select(0, request_of(tokens, query_starts))
+    found = tokens + first.index_select(0, request_of(tokens, query_starts))
+    return found.mul_(tokens < query_starts[-1:])
 
 
 def request_of(rows: Tensor, query_starts: Tensor) -> Tensor:
-    """Tell which request each row is of. Shapes: [S], [R+1]; returns [S]."""
-    return torch.searchsorted(query_starts[1:], rows, right=True, out_int32=True)
+    """Tell which request each row is of, the last for padding. Shapes: [S], [R+1]; returns [S]."""
+    found = torch.searchsorted(query_starts[1:], rows, right=True, out_int32=True)
+    return found.clamp_(max=query_starts.shape[0] - 2)
 
 
 def slots(at: Tensor, query_starts: Tensor, table: Tensor, *, block_size: int) -> Tensor:
-    """Tell where each position's keys are kept. Shapes: [T], [R+1], [R, M]; returns [T]."""
-    requests = request_of(_count(at), query_starts)
+    """Tell where each position's keys are kept, padding's in slot 0.
+
+    Shapes: [T], [R+1], [R, M]; returns [T].
+    """
+    tokens = _count(at)
+    requests = request_of(tokens, query_starts)
     entries = requests * table.shape[1] + torch.div(at, block_size, rounding_mode="floor")
     blocks = table.reshape(-1).index_select(0, entries)
-    return blocks * block_size + at.remainder(block_size)
+    return (blocks * block_size).add_(at.remainder(block_size)).mul_(tokens < query_starts[-1:])
 
 
 def _count(like: Tensor) -> Tensor:

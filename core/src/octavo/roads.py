@@ -1,0 +1,223 @@
+"""The two roads from a checkpoint to a program that can be launched.
+
+    an architecture that is built   family ─> graph ─> passes ─> bind ─> place ─> compile
+    any other                       the platform's own code, around our attention and sampling
+
+A road is found before sizes are decided, because deciding them takes its facts. Whoever loads
+a model takes its road and does not ask which one it is.
+
+Knows nothing of settings, schedulers or faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from octavo.config import ITEM_BYTES, ModelFacts
+from octavo.errors import DeviceError, ModelError
+from octavo.graph.passes import optimised
+from octavo.models.decoder import Limits
+from octavo.models.foreign import foreign_program
+from octavo.models.registry import Family, find_family, not_built
+from octavo.models.spec import DecoderSpec
+from octavo.weights.find import Checkpoint
+from octavo.weights.load import from_checkpoint
+from octavo.weights.load import load as load_weights
+from octavo_platforms.binding import Binding
+from octavo_platforms.errors import CannotBind, CannotLoad, PlatformError
+from octavo_platforms.foreign import ForeignModel, ForeignSpec
+from octavo_platforms.loaded import Platform
+from octavo_platforms.platform import DeviceContext, Memory, Program
+from octavo_platforms.program import ProgramDef
+from octavo_platforms.specs import CompileSpec
+from octavo_platforms.tensor import DType
+
+Report = Callable[[str], None]
+
+_SPEC_DTYPE = "torch_dtype"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a model is to run: a platform, its opened devices, and their memory."""
+
+    platform: Platform
+    context: DeviceContext
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A program that is bound to a site, and how many blocks its state groups hold."""
+
+    program: ProgramDef
+    binding: Binding
+    num_blocks: Mapping[str, int]
+
+
+class Road(Protocol):
+    """A model on its way.
+
+    `words` say for people how it runs; `facts` are what sizes are decided by.
+    """
+
+    @property
+    def words(self) -> str:
+        """Give them."""
+        ...
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Give them."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Count the tokens that it can read and choose."""
+        ...
+
+    def program(self, *, dtype: DType, limits: Limits) -> ProgramDef:
+        """Write the program, by shapes alone. Raises: ModelError."""
+        ...
+
+    def compiled(self, bound: Bound, *, report: Report) -> Program:
+        """Read the weights and make the program ready to launch. Raises: OperatorError."""
+        ...
+
+
+def road(checkpoint: Checkpoint) -> Callable[[Site], Road]:
+    """Find a checkpoint's road as far as it can be known without a device.
+
+    Raises: ModelError, for a config that contradicts itself or asks for what is not built.
+    """
+    family = find_family(checkpoint.config)
+    if family is None:
+        return lambda site: _foreign(checkpoint, site)
+    spec = family.spec(checkpoint.config)
+    return lambda site: GraphRoad(checkpoint, family, spec, site)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRoad:
+    """A model that is written here, as a graph."""
+
+    checkpoint: Checkpoint
+    family: Family
+    spec: DecoderSpec
+    site: Site
+
+    @property
+    def words(self) -> str:
+        """Name the family."""
+        return f"as the graph of the family '{self.family.name}'"
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Count what the smallest program of the family holds."""
+        tiny = Limits(max_step_tokens=1, max_requests=1, max_blocks=1, block_size=1)
+        counted = self.family.program(self.spec, dtype="float32", limits=tiny)
+        return ModelFacts(
+            dtype=_checkpoint_dtype(self.checkpoint.config),
+            max_context_tokens=self.spec.max_context_tokens,
+            kv_numbers=sum(state.bytes_per_block // 4 for state in counted.states),
+            num_weights=sum(weight.num_bytes // 4 for weight in counted.weights),
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Give the spec's."""
+        return self.spec.vocab_size
+
+    def program(self, *, dtype: DType, limits: Limits) -> ProgramDef:
+        """Write the family's graph in the checkpoint's names, and optimise it."""
+        written = self.family.program(self.spec, dtype=dtype, limits=limits)
+        named = from_checkpoint(written, self.checkpoint)
+        return optimised(named, one_step="step" in self.site.platform.info.claims)
+
+    def compiled(self, bound: Bound, *, report: Report) -> Program:
+        """Place every weight and compile."""
+        weights = load_weights(bound.program, bound.binding, self.checkpoint, self.site.memory)
+        report("compiling")
+        spec = CompileSpec(
+            program=bound.program,
+            binding=bound.binding,
+            weights=weights,
+            num_blocks=bound.num_blocks,
+        )
+        try:
+            return self.site.platform.compile(spec, self.site.context)
+        except PlatformError as error:
+            raise DeviceError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRoad:
+    """A model that the platform runs with code of its own."""
+
+    checkpoint: Checkpoint
+    model: ForeignModel
+
+    @property
+    def words(self) -> str:
+        """Say who runs it."""
+        return f"without a graph: {self.model.words}, around our attention and sampling"
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Take the platform's word for it."""
+        attention = self.model.attention
+        width = attention.num_kv_heads * attention.head_width
+        return ModelFacts(
+            dtype=_checkpoint_dtype(self.checkpoint.config),
+            max_context_tokens=self.model.max_context_tokens,
+            kv_numbers=2 * attention.layers * width,
+            num_weights=self.model.num_weights,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Give the platform's count."""
+        return self.model.vocab_size
+
+    def program(self, *, dtype: DType, limits: Limits) -> ProgramDef:
+        """Write what is ours of it."""
+        return foreign_program(self.model, dtype=dtype, limits=limits)
+
+    def compiled(self, bound: Bound, *, report: Report) -> Program:
+        """Have the platform read the weights and prove itself."""
+        spec = CompileSpec(
+            program=bound.program,
+            binding=bound.binding,
+            weights={},
+            num_blocks=bound.num_blocks,
+        )
+        try:
+            return self.model.load(spec)
+        except CannotLoad as error:
+            raise ModelError(str(error)) from error
+        except PlatformError as error:
+            raise DeviceError(str(error)) from error
+
+
+def weight_bytes(facts: ModelFacts, dtype: DType) -> int:
+    """Give what a model's weights take on a device, unpacked."""
+    return facts.num_weights * ITEM_BYTES[dtype]
+
+
+def _foreign(checkpoint: Checkpoint, site: Site) -> ForeignRoad:
+    if checkpoint.format != "safetensors":
+        raise ModelError(not_built(checkpoint.config))
+    spec = ForeignSpec(path=checkpoint.path, config=checkpoint.config)
+    try:
+        model = site.platform.bind_model(spec, site.context)
+    except CannotBind as error:
+        raise ModelError(
+            f"{not_built(checkpoint.config)} And {error}. Choose another model or --device."
+        ) from error
+    return ForeignRoad(checkpoint, model)
+
+
+def _checkpoint_dtype(config: Mapping[str, object]) -> str:
+    return str(config.get("dtype") or config.get(_SPEC_DTYPE) or "bfloat16")

@@ -1,0 +1,80 @@
+"""Flights that every platform has to make alike: drafts right always, never and sometimes.
+
+Knows nothing of how launches are made (`pilot`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from octavo.models.decoder import Limits
+from octavo.sampling import SamplingParams, sampling_words
+from octavo.testing.drive import generate, run_on
+from octavo.testing.pilot import Pilot
+from octavo.testing.random_weights import RandomWeights
+from octavo.testing.toys import draft, llama
+from octavo_platforms.loaded import Platform
+
+VOCAB = 101
+MAX_TOKENS = 12
+NUM_BLOCKS = 80
+TOY = llama.spec(tied_embeddings=False)
+LIMITS = Limits(max_step_tokens=32, max_requests=4, max_blocks=16, block_size=4)
+# No two requests decode at the same position, so a table by position serves them all.
+PROMPT_LENGTHS = (3, 16, 31)
+HOW_RIGHT = {"always": 1, "sometimes": 2, "never": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What came out: tokens, how many launches they took, how many were unread at once."""
+
+    outputs: list[list[int]]
+    num_launches: int
+    most_unread: int
+
+
+class Flights:
+    """One platform's programs, plain and with drafts, on the same random weights."""
+
+    def __init__(self, platform: Platform, *, temperature: float) -> None:
+        plain = llama.program(TOY, limits=LIMITS)
+        weights = RandomWeights(plain)
+        drawn = np.random.default_rng(5)
+        self.prompts = [drawn.integers(0, VOCAB, length).tolist() for length in PROMPT_LENGTHS]
+        self._temperature = temperature
+        self._plain = run_on(platform, plain, weights, num_blocks=NUM_BLOCKS)
+        toy = draft.program(TOY, limits=LIMITS)
+        self._drafting = run_on(platform, toy, weights, num_blocks=NUM_BLOCKS)
+
+    def plain(self) -> list[list[int]]:
+        """Give the tokens of the engine, one at a time, without drafts."""
+        engine = self._plain.engine(vocab_size=VOCAB)
+        found = []
+        for seed, prompt in enumerate(self.prompts):
+            params = SamplingParams(
+                temperature=self._temperature, seed=seed, max_tokens=MAX_TOKENS, ignore_eos=True
+            )
+            found += generate(engine, [prompt], params)
+        return found
+
+    def fly(self, entry: str, *, depth: int, token_at: dict[int, int] | None = None) -> Flight:
+        """Run all prompts at once on one entry, with what the drafter proposes by position."""
+        pilot = Pilot(self._drafting, entry, depth, MAX_TOKENS)
+        pilot.propose(token_at or {})
+        words = [sampling_words(self._temperature, seed) for seed in range(len(self.prompts))]
+        outputs = pilot.run(self.prompts, words)
+        return Flight(outputs, pilot.num_launches, pilot.most_unread)
+
+    def drafts(self, outputs: Sequence[Sequence[int]], *, how_right: str) -> dict[int, int]:
+        """Make drafts that are right at every position, at every other, or at none."""
+        every = HOW_RIGHT[how_right]
+        found = {}
+        for prompt, output in zip(self.prompts, outputs, strict=True):
+            for position, token in enumerate(output, len(prompt)):
+                is_right = every > 0 and position % every == 0
+                found[position] = token if is_right else (token + 1) % VOCAB
+        return found

@@ -1,0 +1,85 @@
+"""Mixtures of experts: routing, grouping rows, a product for each group, and the sum.
+
+Grouped rows are cut into tiles of one expert each, as attention cuts tokens into tiles of one
+request: how many there can be follows from the shapes, and a tile reads one expert's weight.
+XLA's own `ragged_dot` is not used: where it is not a kernel, it adds up masked products of all
+experts, and one not-a-number spoils every row.
+
+Knows nothing of which layers have experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from octavo_jax.ops.attention import cut
+from octavo_jax.ops.dense import linear
+from octavo_jax.ops.rows import take
+from octavo_platforms.ops.op import integer
+from octavo_platforms.platform import Kernel
+from octavo_platforms.specs import OpSpec
+
+
+def _route(spec: OpSpec) -> Kernel:
+    top_k, renormalise = integer(dict(spec.attrs), "top_k"), bool(spec.attr("renormalise"))
+
+    def run(logits: Array) -> tuple[Array, Array]:
+        wide = logits.astype(jnp.float32)
+        # `top_k` orders zeros by their sign; of equal logits the lowest id has to be first.
+        chosen, ids = lax.top_k(jnp.where(wide == 0, 0, wide), top_k)
+        total = jax.nn.logsumexp(chosen if renormalise else wide, axis=-1, keepdims=True)
+        return ids.astype(jnp.int32), jnp.exp(chosen - total).astype(logits.dtype)
+
+    return Kernel(name="jax.route", run=run)
+
+
+def _group_rows(spec: OpSpec) -> Kernel:
+    num_experts = integer(dict(spec.attrs), "num_experts")
+
+    def run(ids: Array, query_starts: Array) -> tuple[Array, Array, Array]:
+        num_tokens, top_k = ids.shape
+        is_padding = jnp.arange(num_tokens, dtype=jnp.int32) >= query_starts[-1]
+        experts = jnp.where(is_padding[:, None], num_experts, ids).reshape(-1)
+        order = jnp.argsort(experts, stable=True).astype(jnp.int32)
+        pairs = jnp.arange(len(order), dtype=jnp.int32)
+        places = jnp.zeros_like(pairs).at[order].set(pairs).reshape(ids.shape)
+        every = jnp.arange(num_experts, dtype=jnp.int32)
+        counts = jnp.sum(experts[:, None] == every, axis=0, dtype=jnp.int32)
+        return order // top_k, places, counts
+
+    return Kernel(name="jax.group_rows", run=run)
+
+
+def grouped_linear(x: Array, weights: Array, counts: Array) -> Array:
+    """Multiply each run of rows by its own weight. Shapes: [A, I], [X, O, I], [X]; [A, O]."""
+    starts = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts, dtype=jnp.int32)])
+    tiles = cut(len(x), starts, jnp.zeros_like(counts))
+
+    def one(tile: tuple[Array, Array]) -> Array:
+        expert, rows = tile
+        return linear(take(x, rows), take(weights, expert))
+
+    found: Array = lax.map(one, (tiles.request, tiles.token))
+    made: Array = found.at[tiles.tile, tiles.place].get(mode="clip")
+    return made
+
+
+def combine(y: Array, places: Array, weights: Array) -> Array:
+    """Sum each token's rows by weight. Shapes: y [kT, E]; places, weights [T, k]; [T, E]."""
+    own = take(y, places).astype(jnp.float32)
+    return jnp.sum(own * weights.astype(jnp.float32)[..., None], axis=1).astype(y.dtype)
+
+
+MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
+    {
+        "route": _route,
+        "group_rows": _group_rows,
+        "grouped_linear": lambda spec: Kernel(name="jax.grouped_linear", run=grouped_linear),
+        "combine": lambda spec: Kernel(name="jax.combine", run=combine),
+    }
+)

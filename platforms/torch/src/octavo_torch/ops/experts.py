@@ -1,0 +1,97 @@
+"""Mixtures of experts: routing, grouping rows, a product for each group, and the sum.
+
+On a host the counts are looked at and each expert is one product of its own rows. Where the
+host must not wait for the device, every expert multiplies every row and its own are kept:
+correct everywhere, and what a device with many experts replaces.
+
+Knows nothing of which layers have experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from octavo_platforms.ops.op import integer
+from octavo_platforms.platform import Kernel
+from octavo_platforms.specs import OpSpec
+from octavo_torch.ops.rows import plain
+
+
+def _route(spec: OpSpec) -> Kernel:
+    top_k, renormalise = integer(dict(spec.attrs), "top_k"), bool(spec.attr("renormalise"))
+
+    def run(logits: Tensor) -> tuple[Tensor, Tensor]:
+        # A stable sort, because `topk` promises no order among equal logits.
+        wide, order = torch.sort(logits.float(), dim=-1, descending=True, stable=True)
+        shares = torch.softmax(wide[:, :top_k] if renormalise else wide, -1)[:, :top_k]
+        return order[:, :top_k].int(), shares.to(logits.dtype)
+
+    return Kernel(name="torch.route", run=run)
+
+
+def _group_rows(spec: OpSpec) -> Kernel:
+    num_experts = integer(dict(spec.attrs), "num_experts")
+
+    def run(ids: Tensor, query_starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        num_tokens, top_k = ids.shape
+        tokens = torch.arange(num_tokens, dtype=torch.int32, device=ids.device)
+        is_padding = (tokens >= query_starts[-1])[:, None]
+        experts = ids.masked_fill(is_padding, num_experts).view(-1)
+        order = torch.argsort(experts, stable=True)
+        places = torch.empty_like(experts)
+        places[order] = torch.arange(len(order), dtype=torch.int32, device=ids.device)
+        every = torch.arange(num_experts, dtype=torch.int32, device=ids.device)
+        counts = (experts[:, None] == every).sum(0, dtype=torch.int32)
+        rows = torch.div(order, top_k, rounding_mode="floor").int()
+        return rows, places.view(num_tokens, top_k), counts
+
+    return Kernel(name="torch.group_rows", run=run)
+
+
+def grouped_linear(x: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+    """Multiply each run of rows by its own weight; the rest becomes zeros.
+
+    Shapes: x [A, I]; weights [X, O, I]; counts [X]; returns [A, O].
+    """
+    found = x.new_empty(x.shape[0], weights.shape[1])
+    first = 0
+    for expert, count in enumerate(counts.tolist()):
+        if count:
+            own = slice(first, first + count)
+            torch.mm(x[own], weights[expert].T, out=found[own])
+            first += count
+    found[first:].zero_()
+    return found
+
+
+def grouped_linear_without_waiting(x: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+    """Multiply every row by every weight, and keep its own. Shapes: as `grouped_linear`."""
+    rows = torch.arange(x.shape[0], device=x.device)
+    owners = torch.searchsorted(counts.cumsum(0), rows, right=True)[:, None]
+    found = x.new_zeros(x.shape[0], weights.shape[1])
+    for expert in range(weights.shape[0]):
+        found = torch.where(owners == expert, x @ weights[expert].T, found)
+    return found
+
+
+def combine(y: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """Sum each token's rows by weight. Shapes: y [kT, E]; places, weights [T, k]; [T, E]."""
+    own = y.index_select(0, places.view(-1)).view(*places.shape, -1)
+    return (own.float() * weights.float()[..., None]).sum(1).to(y.dtype)
+
+
+MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
+    {
+        "route": _route,
+        "group_rows": _group_rows,
+        "grouped_linear": plain("grouped_linear", grouped_linear),
+        "combine": plain("combine", combine),
+    }
+)
+WITHOUT_WAITING: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
+    {"grouped_linear": plain("grouped_linear_everywhere", grouped_linear_without_waiting)}
+)
