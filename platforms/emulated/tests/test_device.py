@@ -67,6 +67,10 @@ def test_tensors_of_two_devices_do_not_mix(
         mixture(x, torch.ones(2, 3))
 
 
+def test_seeding_torch_does_not_stumble_over_the_device(x: Tensor) -> None:
+    torch.manual_seed(int(x.shape[0]))  # a warning would be an error
+
+
 def test_a_number_of_the_host_may_stand_beside_a_tensor(x: Tensor) -> None:
     assert (x + torch.tensor(1.0)).tolist() == [[1, 2, 3], [4, 5, 6]]
 

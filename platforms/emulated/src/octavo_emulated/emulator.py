@@ -100,6 +100,9 @@ def _device_module() -> ModuleType:
     module = ModuleType(f"torch.{NAME}")
     module.is_available = lambda: True  # type: ignore[attr-defined]
     module.is_initialized = lambda: True  # type: ignore[attr-defined]
+    # torch.manual_seed seeds every device it knows; this one draws no numbers of its own.
+    module._is_in_bad_fork = lambda: False  # type: ignore[attr-defined]  # noqa: SLF001
+    module.manual_seed_all = lambda seed: None  # type: ignore[attr-defined]
     module.device_count = lambda: 1  # type: ignore[attr-defined]
     module.current_device = lambda: 0  # type: ignore[attr-defined]
     return module
