@@ -54,7 +54,7 @@ def test(session: nox.Session) -> None:
     """Run every room's tests; arguments go to pytest."""
     demo_model(session)
     native_library(session)
-    python(session, "-m", "pytest", *session.posargs)
+    python(session, "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -81,6 +81,13 @@ def sanitize(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Plant bugs in a platform, one after the other; fails when the suite misses one."""
     python(session, *CONFORMANCE, "mutants", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Hold every family on every platform against transformers, and write docs/models.md."""
+    session.env["PYTHONPATH"] = str(ROOT / "conformance" / "tests")
+    python(session, "-m", "parity.table", "docs/models.md", *session.posargs)
 
 
 @nox.session

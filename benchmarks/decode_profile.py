@@ -19,14 +19,13 @@ from pathlib import Path
 import quiet
 import workload
 
-from octavo.batch import Batch
 from octavo.config import from_environment
 from octavo.detokenize import Detokenizer
+from octavo.heart import Heart, heart
 from octavo.loading import plan
 from octavo.request import Request
-from octavo.runner import Runner
 from octavo.sampling import SamplingParams
-from octavo.scheduler import Limits, Scheduler
+from octavo.scheduler import Limits
 from octavo_platforms import place
 from octavo_platforms.binding import Binding, BoundEntry
 from octavo_platforms.capabilities import DeviceSettings
@@ -63,9 +62,7 @@ class Bench:
     """A scheduler and a runner on a program whose kernels are timed."""
 
     clock: Clock
-    scheduler: Scheduler
-    runner: Runner
-    batch: Batch
+    heart: Heart
 
 
 def main() -> None:
@@ -98,7 +95,7 @@ def profile(
     for index in range(num_requests):
         prompt = workload.single(seed=index, num_tokens=context)
         params = SamplingParams(temperature=0, max_tokens=steps + 8, ignore_eos=True)
-        bench.scheduler.add(Request(f"{index}", prompt, params))
+        bench.heart.scheduler.add(Request(f"{index}", prompt, params))
     parts: dict[str, list[float]] = defaultdict(list)
     while (parts_of_step := _step(bench, detokenizers, num_requests)) is not None:
         for name, seconds in parts_of_step.items():
@@ -117,15 +114,17 @@ def _step(
         marks.append(time.perf_counter())
         return marks[-1] - marks[-2]
 
-    step = bench.scheduler.schedule()
+    step = bench.heart.scheduler.schedule()
     if step is None:
         return None
     parts = {"schedule": mark()}
     bench.clock.seconds.clear()
-    pending: Pending = bench.runner.launch(step)
+    pending: Pending = bench.heart.runner.launch(step)
     result = pending.read()
     launch_s = mark()
-    delta = bench.scheduler.commit(step, result)
+    bench.heart.scheduler.name_blocks()
+    parts["naming"] = mark()
+    delta = bench.heart.scheduler.commit(step, result)
     parts["commit"] = mark()
     for request_id, token in zip(delta.request_ids, delta.tokens.tolist(), strict=True):
         detokenizers[request_id].push([token])
@@ -165,25 +164,20 @@ def _bench(
     program = made.platform.compile(spec, context)
     program.warm_up(lambda stage, done, total: None)
     resolved = made.resolved
-    scheduler = Scheduler(
-        Limits(
-            max_context_tokens=resolved.max_context_tokens,
-            num_blocks=resolved.num_blocks + 1,
-            block_size=resolved.block_size,
-            max_requests=resolved.max_requests,
-            max_step_tokens=resolved.max_step_tokens,
-            vocab_size=made.program.entries["sample"]
-            .tensor_type(made.program.entries["sample"].leaves_of("input")[0].value)
-            .shape[1],  # type: ignore[arg-type]
-            prefix_caching=True,
-        )
-    )
-    batch = Batch(
-        scheduler.seats, scheduler.tables, group="kv", max_step_tokens=resolved.max_step_tokens
+    limits = Limits(
+        max_context_tokens=resolved.max_context_tokens,
+        num_blocks=resolved.num_blocks + 1,
+        block_size=resolved.block_size,
+        max_requests=resolved.max_requests,
+        max_step_tokens=resolved.max_step_tokens,
+        vocab_size=made.program.entries["sample"]
+        .tensor_type(made.program.entries["sample"].leaves_of("input")[0].value)
+        .shape[1],  # type: ignore[arg-type]
+        prefix_caching=True,
     )
     tokenizer = made.checkpoint.tokenizer()
     detokenizers = {f"{index}": Detokenizer(tokenizer) for index in range(num_requests)}
-    return Bench(clock, scheduler, Runner(program, batch), batch), detokenizers
+    return Bench(clock, heart(program, limits)), detokenizers
 
 
 def _timed(binding: Binding, clock: Clock) -> Binding:

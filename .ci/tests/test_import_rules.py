@@ -39,6 +39,11 @@ BROKEN = [
         "import octavo.scheduler",
     ),
     ("heart-is-light", "octavo/scheduler.py", "import tokenizers"),
+    (
+        "heart-asks-no-capability",
+        "octavo/scheduler.py",
+        "from octavo_platforms.capabilities import PlatformInfo",
+    ),
     ("pool-knows-no-requests", "octavo/kv/pool.py", "from octavo.request import Request"),
     ("floors", "octavo/step.py", "import octavo.scheduler"),
     ("floors", "octavo/stowaway.py", "import octavo.errors"),

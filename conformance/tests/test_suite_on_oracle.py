@@ -96,12 +96,14 @@ def test_refusal_of_a_claimed_dtype_is_a_failure_in_its_own_words() -> None:
 
 def test_every_op_of_the_catalogue_has_a_case_and_an_oracle() -> None:
     from octavo_conformance.oracle import ORACLE
+    from octavo_conformance.oracle.ranks import COLLECTIVES
     from octavo_platforms.ops import STANDARD
 
-    assert set(ORACLE) == set(STANDARD)
+    assert {*ORACLE, *COLLECTIVES} == set(STANDARD)
     covered = {case.area for case in CASES if case.level == 2}
     inside = {"add": "pointwise", "mul": "pointwise", "silu": "pointwise", "flatten": "heads"}
-    inside["kv_read"] = "kv_write"
+    inside |= {"kv_read": "kv_write", "latent_read": "latent_write", "recv": "send"}
+    inside |= dict.fromkeys(("gelu", "gelu_tanh", "relu"), "activation")
     assert {inside.get(op, op) for op in STANDARD} <= covered
 
 

@@ -1,4 +1,4 @@
-"""The zoo on the CPU: every toy gives what the oracle gives."""
+"""The zoo on every platform that is here: each toy gives what the oracle gives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,25 @@ from octavo.testing.toys.zoo import GENERATORS
 from octavo_conformance.toy_launches import adapts_each_request_alone, pools_as_the_oracle
 from octavo_conformance.toys import Pair, again, pair, same_logits, same_tokens
 from octavo_platforms import discover
+from octavo_platforms.loaded import Platform
 
 SEED = 2**40 + 7
+FRAMEWORK_OF = {"cpu": "torch", "jax": "jax", "emulated": "torch"}
+
+
+@pytest.fixture(scope="module", params=FRAMEWORK_OF)
+def platform(request: pytest.FixtureRequest) -> Platform:
+    name: str = request.param
+    pytest.importorskip(FRAMEWORK_OF[name])
+    found = discover.load(name)
+    if not found.probe().found:
+        pytest.skip(found.probe().words)
+    return found
 
 
 @pytest.fixture(scope="module", params=GENERATORS)
-def toy(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    found = pair(discover.load("cpu"), request.param)
+def toy(request: pytest.FixtureRequest, platform: Platform) -> Iterator[Pair]:
+    found = pair(platform, request.param)
     yield found
     found.close()
 
@@ -27,9 +39,11 @@ def test_logits_are_those_of_the_oracle_in_any_chunks(toy: Pair) -> None:
     same_logits(toy)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_tokens_are_those_of_the_oracle(toy: Pair, temperature: float) -> None:
-    same_tokens(toy, temperature=temperature, seed=SEED)
+@pytest.mark.parametrize(("temperature", "depth"), [(0.0, 1), (1.0, 1), (1.0, 2)])
+def test_tokens_are_those_of_the_oracle_with_one_step_in_flight_or_two(
+    toy: Pair, temperature: float, depth: int
+) -> None:
+    same_tokens(toy, temperature=temperature, seed=SEED, max_in_flight=depth)
 
 
 def test_same_seed_gives_the_same_tokens_again(toy: Pair) -> None:
@@ -38,9 +52,11 @@ def test_same_seed_gives_the_same_tokens_again(toy: Pair) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_each_prompt_is_pooled_into_the_row_of_the_oracle(pooling: Pooling) -> None:
-    pools_as_the_oracle(discover.load("cpu"), pooling)
+def test_each_prompt_is_pooled_into_the_row_of_the_oracle(
+    platform: Platform, pooling: Pooling
+) -> None:
+    pools_as_the_oracle(platform, pooling)
 
 
-def test_each_request_has_its_own_adapter_and_slots_are_refilled() -> None:
-    adapts_each_request_alone(discover.load("cpu"))
+def test_each_request_has_its_own_adapter_and_slots_are_refilled(platform: Platform) -> None:
+    adapts_each_request_alone(platform)

@@ -9,12 +9,13 @@ import pytest
 
 from octavo.batch import Batch
 from octavo.engine import Engine
+from octavo.heart import GROUP
 from octavo.request import Request
 from octavo.runner import Runner
 from octavo.sampling import SamplingParams, sampling_words
 from octavo.scheduler import Limits, Scheduler
 from octavo.step import Step
-from octavo.testing.null import GROUP, NullProgram, by_hand
+from octavo.testing.null import NullProgram, by_hand
 from octavo_platforms.inputs import GroupInputs, StepInputs
 
 LIMITS = Limits(

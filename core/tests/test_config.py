@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from octavo.amounts import parse_bytes, show_bytes
 from octavo.config import (
     ModelFacts,
     PlatformFacts,
     Settings,
     from_environment,
-    parse_bytes,
     resolve,
-    show_bytes,
 )
 from octavo.errors import FitError, OperatorError
+from octavo.fit import Window
 
 MODEL = ModelFacts(dtype="bfloat16", max_context_tokens=1000, kv_numbers=100, num_weights=10_000)
 ROOMY = PlatformFacts(
@@ -60,7 +60,19 @@ def test_sizes_are_shown_with_their_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [{"dtype": "int3"}, {"max_requests": 0}, {"port": 70_000}, {"kv_cache_bytes": -1}]
+    "chosen",
+    [
+        {"dtype": "int3"},
+        {"max_requests": 0},
+        {"port": 70_000},
+        {"kv_cache_bytes": -1},
+        {"scheduling_policy": "lifo"},
+        {"watermark": 1.0},
+        {"watermark": -0.1},
+        {"prefill_interval": 0},
+        {"long_prefill_tokens": -1},
+        {"long_prefill_tokens": 8, "chunked_prefill": False},
+    ],
 )
 def test_settings_that_nothing_could_mean_are_refused(chosen: dict[str, object]) -> None:
     with pytest.raises(OperatorError):
@@ -128,9 +140,73 @@ def test_a_step_has_a_token_for_each_request_that_may_run(requests: int | None) 
         resolve(settings(max_requests=65, max_step_tokens=64), MODEL, ROOMY)
 
 
+def test_two_steps_are_in_flight_where_the_platform_takes_two_and_one_where_one_is_asked_for() -> (
+    None
+):
+    def depth(offered: int, asked: int | None = None) -> int:
+        takes = replace(ROOMY, max_in_flight=offered)
+        return resolve(settings(max_in_flight=asked), MODEL, takes).max_in_flight
+
+    assert [depth(1), depth(2), depth(4), depth(4, 3), depth(2, 1)] == [1, 2, 2, 3, 1]
+    with pytest.raises(OperatorError, match=r"--max-in-flight is 3.*Give at most 2"):
+        depth(2, 3)
+
+
 def test_every_number_says_why() -> None:
     why = resolve(settings(), MODEL, ROOMY).why
     assert set(why) == {
         *("dtype", "block_size", "max_requests", "max_step_tokens", "num_blocks"),
-        "max_context_tokens",
+        *("max_context_tokens", "max_in_flight"),
     }
+
+
+def test_what_a_running_request_keeps_is_not_given_to_the_cache() -> None:
+    tight = replace(ROOMY, free_bytes=4_000_000)
+    plain = resolve(settings(max_requests=40), MODEL, tight)
+    beside = resolve(settings(max_requests=40), replace(MODEL, seat_bytes=50_000), tight)
+    lost_bytes = plain.kv_cache_bytes - beside.kv_cache_bytes
+    block_bytes = plain.kv_cache_bytes // plain.num_blocks
+    assert abs(lost_bytes - 0.9 * 40 * 50_000) <= block_bytes
+    with pytest.raises(FitError, match="what requests keep"):
+        resolve(settings(max_requests=40), replace(MODEL, seat_bytes=100_000), tight)
+
+
+WINDOWED = replace(MODEL, kv_numbers=20, windows=[Window("kv_64", 64, 80)])
+
+
+def test_layers_with_windows_leave_room_for_longer_contexts() -> None:
+    asked = settings(kv_cache_bytes=400 * 16 * 200, max_requests=8, max_step_tokens=64)
+    plain, parted = (resolve(asked, model, ROOMY) for model in (MODEL, WINDOWED))
+    assert (plain.num_blocks, plain.num_at_once) == (400, 6)
+    assert parted.window_blocks == {"kv_64": 8 * (4 + 2) + 4}
+    assert parted.num_at_once == 8
+    assert parted.kv_cache_bytes <= 400 * 16 * 200
+    assert (plain.window_blocks, plain.num_snapshots) == ({}, 0)
+
+
+def test_states_are_kept_in_a_part_of_the_cache_unless_prefixes_are_not_remembered() -> None:
+    hybrid = replace(MODEL, seat_bytes=1000, snapshot_bytes=1000)
+    asked = settings(kv_cache_bytes=1 << 20, max_requests=8)
+    assert resolve(asked, hybrid, ROOMY).num_snapshots == 32
+    assert resolve(replace(asked, prefix_caching=False), hybrid, ROOMY).num_snapshots == 0
+    tight = resolve(replace(asked, kv_cache_bytes=80_000), hybrid, ROOMY)
+    assert tight.num_snapshots == 10
+    assert tight.kv_cache_bytes <= 80_000
+
+
+def test_a_window_without_room_for_a_step_is_refused_with_what_would_do() -> None:
+    narrow = replace(MODEL, kv_numbers=0, windows=[Window("kv", 64, 100)])
+    asked = settings(kv_cache_bytes=10 * 16 * 200, max_requests=2, max_step_tokens=512)
+    with pytest.raises(FitError, match="--kv-cache-memory-bytes") as caught:
+        resolve(asked, narrow, ROOMY)
+    enough = int(str(caught.value).rsplit(maxsplit=1)[1].rstrip("."))
+    assert resolve(replace(asked, kv_cache_bytes=enough), narrow, ROOMY).num_at_once >= 1
+    assert resolve(replace(asked, max_step_tokens=32), narrow, ROOMY).num_at_once >= 1
+
+
+def test_a_context_that_does_not_fit_is_refused_with_the_bytes_that_would_do() -> None:
+    asked = settings(kv_cache_bytes=10 * 16 * 200, max_context_tokens=500)
+    with pytest.raises(FitError) as caught:
+        resolve(asked, MODEL, ROOMY)
+    enough = int(str(caught.value).rsplit(maxsplit=1)[1].rstrip("."))
+    assert resolve(replace(asked, kv_cache_bytes=enough), MODEL, ROOMY).num_at_once == 1

@@ -9,14 +9,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from octavo.batch import Batch
 from octavo.engine import Engine, Stats
 from octavo.errors import ClientError, InternalError
+from octavo.heart import heart
 from octavo.request import Phase, Request
-from octavo.runner import Runner
 from octavo.sampling import SamplingParams
-from octavo.scheduler import Limits, Scheduler
-from octavo.testing.null import GROUP, NullPending, NullProgram, by_hand, null_engine
+from octavo.scheduler import Limits
+from octavo.testing.null import NullPending, NullProgram, by_hand, null_engine
 from octavo_platforms.inputs import StepInputs
 
 VOCAB_SIZE = 211
@@ -210,9 +209,8 @@ class Breaks(NullProgram):
 def test_a_device_that_breaks_ends_every_request_with_an_error_and_holds_nothing(
     depth: int,
 ) -> None:
-    scheduler = Scheduler(limits(requests=2, step_tokens=2))
-    batch = Batch(scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=2)
-    engine = Engine(scheduler, Runner(Breaks(limits()), batch), max_in_flight=depth)
+    program = Breaks(limits())
+    engine = heart(program, limits(requests=2, step_tokens=2)).engine(max_in_flight=depth)
     asked = requests()[:4]
     for request in asked:
         engine.add(request)
@@ -229,9 +227,8 @@ def test_a_device_that_breaks_ends_every_request_with_an_error_and_holds_nothing
 
 
 def test_an_idle_engine_that_holds_a_block_or_a_seat_says_so() -> None:
-    scheduler = Scheduler(limits())
-    batch = Batch(scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=32)
-    engine = Engine(scheduler, Runner(NullProgram(limits()), batch))
+    parts = heart(NullProgram(limits()), limits())
+    engine, scheduler = parts.engine(), parts.scheduler
     engine.check_integrity()
     blocks = scheduler.pool.take(1)
     assert blocks is not None

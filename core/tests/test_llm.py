@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from octavo import LLM, SamplingParams
+from octavo.chat import ChatTemplate
 from octavo.errors import ClientError, PromptTooLong
 from octavo.testing.loaded import VOCAB_SIZE, NullLoaded
 from octavo.testing.null import by_hand
@@ -88,7 +89,7 @@ def test_a_refused_prompt_leaves_nothing_running(loaded: NullLoaded) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompts", [[VOCAB_SIZE], "", ["a", [1], 2], {"prompt": "a"}, [{"text": [1]}]]
+    "prompts", [[VOCAB_SIZE], "", ["a", [1], 2], {"prompt": "a", "cache": "b"}, [{"text": [1]}]]
 )
 def test_a_prompt_that_is_none_is_refused(loaded: NullLoaded, prompts: object) -> None:
     with pytest.raises(ClientError):
@@ -108,6 +109,33 @@ def test_a_conversation_is_written_as_the_template_says(loaded: NullLoaded) -> N
     assert text == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     several = llm.chat([conversation, conversation], GREEDY, use_tqdm=False)
     assert [each.outputs for each in several] == [one.outputs] * 2
+
+
+def test_a_final_message_is_continued(loaded: NullLoaded) -> None:
+    (one,) = LLM(loaded).chat(
+        [{"role": "assistant", "content": [{"type": "text", "text": "Well"}]}],
+        GREEDY,
+        use_tqdm=False,
+        add_generation_prompt=False,
+        continue_final_message=True,
+    )
+    text = loaded.tokenizer.decode(one.prompt_token_ids, skip_special_tokens=False)
+    assert text == "<|im_start|>assistant\nWell"
+
+
+def test_the_template_is_told_of_tools_documents_and_switches() -> None:
+    chat = ChatTemplate("{{ tools }}{{ documents }}{{ enable_thinking }}", {})
+    loaded = NullLoaded(chat=chat)
+    (one,) = LLM(loaded).chat(
+        [{"role": "user", "content": "hi"}],
+        GREEDY,
+        use_tqdm=False,
+        tools=[{"a": 1}],
+        documents=[{"b": 2}],
+        chat_template_kwargs={"enable_thinking": False},
+    )
+    text = loaded.tokenizer.decode(one.prompt_token_ids, skip_special_tokens=False)
+    assert text == "[{'a': 1}][{'b': 2}]False"
 
 
 def test_streamed_pieces_are_the_whole_text(loaded: NullLoaded) -> None:

@@ -12,11 +12,12 @@ from safetensors.numpy import save_file
 
 from octavo import LLM, SamplingParams
 from octavo.config import Settings, from_environment
-from octavo.errors import DeviceError, ModelError
+from octavo.errors import DeviceError, ModelError, OperatorError
 from octavo.loading import choose, load, plan
 from octavo.testing.loaded import byte_backend
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import llama
+from octavo_platforms.rules import StepRules
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -63,6 +64,35 @@ def test_a_folder_becomes_a_model_that_answers(settings: Settings) -> None:
     ]
 
 
+def test_wishes_of_scheduling_reach_the_engine_and_change_no_token(settings: Settings) -> None:
+    wished = replace(
+        settings,
+        max_step_tokens=40,
+        scheduling_policy="priority",
+        long_prefill_tokens=3,
+        prefill_interval=2,
+        watermark=0.1,
+    )
+    prompts = [[1, 2, 3, 4, 5, 6, 7], [8, 9] * 10]
+    params = SamplingParams(temperature=0, max_tokens=5)
+    found = []
+    for each in (settings, wished):
+        loaded = load(each)
+        outputs = LLM(loaded).generate(prompts, params, use_tqdm=False)
+        found.append([output.outputs[0].token_ids for output in outputs])
+    assert found[0] == found[1]
+    limits = loaded.engine.limits
+    assert limits.policy == "priority"
+    assert limits.rules == StepRules(max_part_tokens=3, prompt_interval=2)
+    assert limits.num_spare_blocks == (limits.num_blocks - 1) // 10 > 0
+
+
+def test_whole_prompts_need_steps_that_hold_a_context(settings: Settings) -> None:
+    wished = replace(settings, chunked_prefill=False, max_step_tokens=255)
+    with pytest.raises(OperatorError, match="--max-num-batched-tokens 256"):
+        load(wished)
+
+
 def test_a_plan_reads_no_weight(settings: Settings) -> None:
     assert settings.model is not None
     weights = Path(settings.model) / "model.safetensors"
@@ -76,6 +106,39 @@ def test_a_plan_reads_no_weight(settings: Settings) -> None:
     shown = made.full()
     assert "state layout" in shown
     assert "octavo_conformance" in shown
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        (
+            ["sliding_attention", "full_attention"],
+            ["64 blocks of 16", "13 blocks for layers that see 9"],
+        ),
+        (["sliding_attention"] * 2, ["13 blocks of 16 tokens"]),
+    ],
+)
+def test_layers_with_a_window_have_fewer_blocks_and_the_plan_says_so(
+    settings: Settings, kinds: list[str], told: list[str]
+) -> None:
+    assert settings.model is not None
+    own = {"architectures": ["MinistralForCausalLM"], "sliding_window": 9, "layer_types": kinds}
+    (Path(settings.model) / "config.json").write_text(json.dumps({**CONFIG, **own}))
+    asked = replace(settings, max_step_tokens=16)
+    loaded = load(asked)
+    shown = str(loaded.plan)
+    assert all(words in shown for words in told), shown
+    assert "4 requests of 256 tokens at once" in shown
+    stats = loaded.engine.stats
+    assert stats.free_blocks == sum(int(words.split()[0]) for words in told)
+    prompts = [list(range(70)), [4, 5]]
+    params = SamplingParams(temperature=0, max_tokens=9, ignore_eos=True)
+    outputs = LLM(loaded).generate(prompts, params, use_tqdm=False)
+    again = LLM(load(replace(asked, max_requests=1))).generate(prompts, params, use_tqdm=False)
+    assert [each.outputs[0].token_ids for each in outputs] == [
+        each.outputs[0].token_ids for each in again
+    ]
+    assert loaded.engine.stats.held_blocks == 0
 
 
 def test_an_unknown_device_is_refused_with_those_that_are_installed(settings: Settings) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from octavo.errors import DeviceError, ModelError
+from octavo.fit import Window
 from octavo.models.decoder import Limits
-from octavo.roads import Bound, Road, Site, road, weight_bytes
+from octavo.models.family import Family
+from octavo.roads import Bound, GraphRoad, Road, Site, road, weight_bytes
 from octavo.testing.loaded import byte_tokenizer
 from octavo.testing.random_weights import RandomWeights
-from octavo.testing.toys import llama
+from octavo.testing.toys import llama, recurrent, windows
 from octavo.weights.find import Checkpoint
 from octavo_platforms import bind, discover
 from octavo_platforms.capabilities import DeviceSettings, PlatformInfo
@@ -128,7 +130,36 @@ def test_a_model_that_nobody_can_run_is_refused_with_what_is_built_and_why() -> 
         open_road(site_of(Foreign(CannotLoad("never"))))
 
 
+def test_what_a_family_does_not_have_goes_the_other_road_and_says_why() -> None:
+    config = {"architectures": ["LlamaForCausalLM"], "vocab_size": 11, "hidden_size": 8}
+    sizes = {"intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    rest = {"rms_norm_eps": 1e-5, "max_position_embeddings": 32, "hidden_act": "mish"}
+    open_road = road(checkpoint(**config, **sizes, **rest))
+    with pytest.raises(ModelError, match=r"'mish' is not built; known: .* And .*OwnForCausalLM"):
+        open_road(site_of(Foreign(CannotLoad("never"))))
+    with pytest.raises(ModelError, match="'vocab_size' has to be"):
+        road(checkpoint(**{**config, "vocab_size": "11"}, **sizes, **rest))
+
+
 def test_a_gguf_file_has_no_other_road() -> None:
     other = replace(checkpoint(**OWN), format="gguf")
     with pytest.raises(ModelError, match="is not built"):
         road(other)(site_of(Foreign(CannotLoad("never"))))
+
+
+def test_a_state_that_is_a_requests_own_counts_for_the_request_and_not_for_its_positions() -> None:
+    spec = llama.spec()
+    family = Family("hybrid", ("Hybrid",), lambda config: spec, layer=recurrent.layer(ring=3))
+    facts = GraphRoad(checkpoint(), family, spec, site_of()).facts
+    assert facts.kv_numbers == 2 * spec.layers * spec.kv_heads * spec.head_width
+    assert facts.seat_bytes == 3 * recurrent.memory("float32", ring=3).bytes_per_block
+    assert facts.snapshot_bytes == recurrent.memory("float32", ring=3).bytes_per_block
+
+
+def test_layers_with_a_window_are_counted_apart_from_those_that_see_everything() -> None:
+    spec = llama.spec()
+    family = Family("slides", ("Slides",), lambda config: spec, layer=windows.layer)
+    facts = GraphRoad(checkpoint(), family, spec, site_of()).facts
+    numbers = 2 * spec.kv_heads * spec.head_width
+    assert facts.kv_numbers == numbers
+    assert facts.windows == [Window(f"kv_{windows.WINDOW}", windows.WINDOW, numbers)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from octavo.batch import Batch
+from octavo.detour import LOGITS
 from octavo.errors import DeviceError
+from octavo.heart import GROUP
 from octavo.request import Request
-from octavo.runner import LOGITS, Runner
+from octavo.runner import Runner
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits, Scheduler
 from octavo.step import Step
-from octavo.testing.null import GROUP, NullPending, NullProgram
+from octavo.testing.null import NullPending, NullProgram
 from octavo_platforms.inputs import StepInputs
 
 LIMITS = Limits(

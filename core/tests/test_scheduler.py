@@ -5,23 +5,26 @@ The model without weights stands behind it, so that each walk also checks every 
 
 from __future__ import annotations
 
+import os
 import random
 from collections import deque
 
 import numpy as np
 import pytest
 
-from octavo.batch import Batch
 from octavo.errors import ClientError, InternalError, OperatorError, PromptTooLong
+from octavo.heart import heart
 from octavo.request import Phase, Request, RequestId
-from octavo.runner import Runner
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits, Scheduler
 from octavo.step import Delta, Step
-from octavo.testing.null import GROUP, NullProgram, by_hand
+from octavo.testing.laggard import Laggard
+from octavo.testing.null import NullProgram, by_hand
 from octavo_platforms.inputs import Pending, StepResult
 
 VOCAB_SIZE = 97
+# A nightly run walks further: OCTAVO_WALK_MOVES=200000
+NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
 
 
 def limits(
@@ -43,25 +46,24 @@ def limits(
     )
 
 
-def request(name: str, prompt: list[int], **params: object) -> Request:
+def request(name: str, prompt: list[int], *, is_late: bool = False, **params: object) -> Request:
     sampling = SamplingParams(**{"temperature": 0.0, **params})  # type: ignore[arg-type]
-    return Request(name, prompt, sampling)
+    return Request(name, prompt, sampling, is_late=is_late)
 
 
 class Desk:
     """A scheduler, a program behind it, and the launches in flight between the two."""
 
     def __init__(self, allowed: Limits) -> None:
-        self.scheduler = Scheduler(allowed)
-        seats, tables = self.scheduler.seats, self.scheduler.tables
-        batch = Batch(seats, tables, group=GROUP, max_step_tokens=allowed.max_step_tokens)
-        self.runner = Runner(NullProgram(allowed), batch)
+        parts = heart(Laggard(NullProgram(allowed)), allowed)
+        self.scheduler, self.runner = parts.scheduler, parts.runner
         self.in_flight: deque[tuple[Step, Pending]] = deque()
 
     def schedule(self) -> Step | None:
         step = self.scheduler.schedule()
         if step is not None:
             self.in_flight.append((step, self.runner.launch(step)))
+            self.scheduler.name_blocks()
         return step
 
     def commit(self) -> Delta:
@@ -78,7 +80,13 @@ class Desk:
         assert seats.num_taken == scheduler.num_running
         taken = np.flatnonzero(seats.tickets)
         assert len(taken) == seats.num_taken
-        assert (seats.computed[taken] <= seats.known[taken]).all()
+        assert (seats.computed[taken] <= seats.expected[taken]).all()
+        assert (seats.known[taken] <= seats.expected[taken]).all()
+        assert (seats.expected[taken] <= seats.end[taken]).all()
+        assert scheduler.num_unread == len(self.in_flight)
+        promised = seats.expected[taken] - seats.known[taken]
+        assert (promised <= scheduler.num_unread).all()
+        assert (promised[seats.is_late[taken]] <= 1).all()
         assert (seats.computed[taken] <= tables.num_tokens[taken]).all()
         ended = [one for one in scheduler.requests() if one.phase is Phase.FINISHED]
         assert not ended
@@ -123,6 +131,7 @@ def random_request(name: str, chance: random.Random, longest: int) -> Request:
         temperature=chance.choice([0.0, 0.8]),
         max_tokens=chance.choice([1, 3, 9, None]),
         stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 12))],
+        is_late=chance.random() < 0.2,
     )
 
 
@@ -172,7 +181,7 @@ def test_after_any_walk_nothing_leaks_and_every_token_is_right(
     depth: int, prefix_caching: bool
 ) -> None:
     allowed = limits(prefix_caching=prefix_caching)
-    preemptions = walk(allowed, depth=depth, num_moves=2000, seed=depth)
+    preemptions = walk(allowed, depth=depth, num_moves=NUM_MOVES, seed=depth)
     assert preemptions > 0, "a walk that never ran out of blocks shows nothing of it"
 
 
@@ -238,7 +247,7 @@ def test_a_later_turn_finds_the_output_of_the_turn_before() -> None:
 
 
 def test_the_last_to_arrive_is_preempted_and_waits_in_front() -> None:
-    desk = Desk(limits(blocks=5, context=16))
+    desk = Desk(limits(blocks=7, context=16))
     for name in "abc":
         desk.scheduler.add(request(name, [ord(name) % 90] * 4, max_tokens=12))
     preempted: list[tuple[str, ...]] = []

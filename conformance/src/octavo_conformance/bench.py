@@ -10,16 +10,16 @@ Knows nothing of verdicts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from octavo_conformance.crew import Crew
 from octavo_conformance.steps import Step
 from octavo_conformance.subject import Subject
 from octavo_platforms.bind import bind
 from octavo_platforms.binding import Binding
 from octavo_platforms.capabilities import DeviceSettings
-from octavo_platforms.graph import TensorType
 from octavo_platforms.inputs import DeviceRef, Pending, StepInputs
 from octavo_platforms.loaded import Platform
 from octavo_platforms.place import place
@@ -33,9 +33,13 @@ Given = HostTensor | DeviceRef
 
 
 class Device:
-    """A subject's device, opened when it is first needed and closed at the end."""
+    """A subject's device, opened when it is first needed and closed at the end.
+
+    `crew` are its ranks, which have processes and devices of their own.
+    """
 
     def __init__(self, subject: Subject) -> None:
+        self.crew = Crew(subject)
         self._subject = subject
         self._platform: Platform | None = None
         self._context: DeviceContext | None = None
@@ -103,11 +107,11 @@ class Bench:
     ) -> Running:
         """Bind, place and compile a program. Raises: CannotBind."""
         binding = bind(program, self.platform, self.context)
-        self.foreign |= _foreign(binding, self.subject.own)
+        self.foreign |= foreign_in(binding, self.subject.own)
         placed = place(program, binding, Tensors(weights or {}), self.memory)
         blocks = {state.name: num_blocks for state in program.states}
         spec = CompileSpec(program=program, binding=binding, weights=placed, num_blocks=blocks)
-        running = Running(self.platform.compile(spec, self.context), program)
+        running = Running(self.platform.compile(spec, self.context))
         self.started.append(running)
         return running
 
@@ -121,19 +125,15 @@ class Bench:
 class Running:
     """A compiled program, launched by name; padded to the sizes that its platform wants."""
 
-    def __init__(self, program: Program, definition: ProgramDef) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self._definition = definition
         self._num_launches = 0
 
     def launch(self, entry: str, step: Step, **extra: Given) -> Pending:
         """Launch an entry, then overwrite every array that was handed over."""
-        policy = self.program.shape_policy
-        plain = step.inputs(entry, self._num_launches, {})
-        types = _input_types(self._definition, entry)
-        sizes = {symbol: policy.size(symbol, count) for symbol, count in step.sizes.items()}
-        given = {name: _fitted(value, types[name], sizes) for name, value in extra.items()}
-        inputs = replace(padded(plain, policy), extra=given)
+        given = {name: _copied(value) for name, value in extra.items()}
+        plain = step.inputs(entry, self._num_launches, given)
+        inputs = padded(plain, self.program.shape_policy)
         self._num_launches += 1
         pending = self.program.launch(inputs)
         for array in _arrays(inputs):
@@ -170,7 +170,8 @@ class Tensors:
         return self.tensor_of[name]
 
 
-def _foreign(binding: Binding, own: str) -> set[str]:
+def foreign_in(binding: Binding, own: str) -> set[str]:
+    """Say what of a binding is not the plugin's own code."""
     found = set()
     for entry in binding.entries.values():
         for node, choice in zip(entry.graph.nodes, entry.choices, strict=True):
@@ -181,29 +182,17 @@ def _foreign(binding: Binding, own: str) -> set[str]:
     return found
 
 
-def _input_types(program: ProgramDef, entry: str) -> dict[str, TensorType]:
-    graph = program.entries[entry]
-    return {leaf.name: graph.tensor_type(leaf.value) for leaf in graph.leaves_of("input")}
-
-
-def _fitted(value: Given, declared: TensorType, sizes: Mapping[str, int]) -> Array | DeviceRef:
-    """Copy an input into an array of the size that is launched; what is added is zero."""
-    if not isinstance(value, HostTensor):
-        return value
-    shape = [
-        extent if isinstance(size, int) or size.symbol not in sizes else size.at(sizes)
-        for size, extent in zip(declared.shape, value.shape, strict=True)
-    ]
-    found = np.zeros(shape, value.array.dtype)
-    found[tuple(slice(extent) for extent in value.shape)] = value.array
-    return found
+def _copied(value: Given) -> Array | DeviceRef:
+    return value.array.copy() if isinstance(value, HostTensor) else value
 
 
 def _arrays(inputs: StepInputs) -> list[Array]:
     found: list[Array] = [
         inputs.token_ids, inputs.query_starts, inputs.seat, inputs.computed, inputs.rows,
     ]  # fmt: skip
-    found += [group.block_table for group in inputs.groups.values()]
+    found += [each for each in (inputs.token_from, inputs.row_seat) if each is not None]
+    for group in inputs.groups.values():
+        found += [each for each in (group.block_table, group.lengths) if each is not None]
     found += [value for value in inputs.extra.values() if isinstance(value, np.ndarray)]
     if inputs.sampling is not None:
         found += [inputs.sampling.seats, inputs.sampling.values]

@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="run the suite on an installed platform")
     one.add_argument("--device", metavar="NAME[:MODE]", help="the platform to test")
-    one.add_argument("--level", type=_levels, default=LEVELS, help="0,1,2 (all is the default)")
+    one.add_argument("--level", type=_levels, default=LEVELS, help="0,1,2,3 (all is the default)")
     one.add_argument("-k", default="", metavar="WORDS", help="cases whose id holds all words")
     one.add_argument("--fast", action="store_true", help="try laws on fewer examples")
     one.add_argument("--isolate", action="store_true", help="survive the end of the process")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import get_args
 
 from octavo_conformance.bench import Bench
 from octavo_conformance.case import promise
 from octavo_conformance.verdict import Failed, NotClaimed, insist
+from octavo_platforms.capabilities import RankForm
 from octavo_platforms.errors import Refused
 from octavo_platforms.tensor import DTYPES
 
@@ -20,8 +22,9 @@ MANDATORY = (
     "platform_info", "probe", "discover_devices", "open_device", "make_memory", "bind_op",
     "compile",
 )  # fmt: skip
+RANK_FORMS: tuple[RankForm, ...] = get_args(RankForm)
 STANDINGS = ("run", "emulated", "interpreted", "traced", "compiled")
-CLAIMS = frozenset({"step"})
+CLAIMS = frozenset({"step", "batch_invariant"})
 IMPORT_S = 120
 
 # Runs in a process of its own: what a plugin imports is known only where nothing else did.
@@ -102,6 +105,7 @@ def describes_itself_in_known_words(bench: Bench) -> None:
     insist(len(set(info.dtypes)) == len(info.dtypes) > 0, f"odd list of dtypes: {info.dtypes}")
     insist(info.standing in STANDINGS, f"standing '{info.standing}' is none of {STANDINGS}")
     insist(info.claims <= CLAIMS, f"unknown claims: {sorted(info.claims - CLAIMS)}")
+    insist(info.ranks in RANK_FORMS, f"ranks '{info.ranks}' is none of {RANK_FORMS}")
     insist(info.max_in_flight >= 1, f"max_in_flight is {info.max_in_flight}, at least 1 is needed")
     insist(info.block_size >= 1, f"block_size is {info.block_size}, at least 1 is needed")
 

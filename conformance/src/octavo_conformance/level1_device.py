@@ -13,6 +13,7 @@ from octavo_conformance.compare import same
 from octavo_conformance.verdict import Failed, NotClaimed, insist
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.errors import CannotStart
+from octavo_platforms.ranks import GroupSpec
 from octavo_platforms.tensor import DTYPES, Array, DType, HostTensor, storage
 
 FAR_INDEX = 4096
@@ -49,6 +50,21 @@ def refuses_a_device_that_is_not_there_in_words(bench: Bench) -> None:
         return
     context.close()
     raise Failed(f"device {FAR_INDEX} was opened")
+
+
+@promise(level=1, area="device")
+def opens_as_one_of_several_ranks_without_meeting_them(bench: Bench) -> None:
+    """A plan needs no peers: opening a rank and making a group wait for nobody."""
+    form, mode = bench.platform.info.ranks, bench.subject.mode
+    if form != "process":
+        raise NotClaimed(f"its ranks are '{form}', not a process for each device")
+    context = bench.platform.open_device((0,), DeviceSettings(mode, rank=1, ranks=2))
+    spec = GroupSpec(name="tp", members=(0, 1), rank=1)
+    group = bench.platform.make_communicator(spec, context)
+    insist(group.spec == spec, f"{spec} was asked for, {group.spec} made")
+    group.close()
+    group.close()
+    context.close()
 
 
 @promise_by_dtype(level=1, area="memory", dtypes=DTYPES)

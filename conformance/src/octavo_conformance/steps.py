@@ -7,7 +7,8 @@ sixth of the other; what is not said takes the plainest value. Knows nothing of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class Step:
     """Requests by their new tokens and computed positions, and what else a launch says.
 
     `rows` are the last token of each request, `seats` 1, 2, 3, ..., `tables` one null block,
-    where they are not given.
+    where they are not given. `lengths` are what the group has of each request, if it is of the
+    kind `cross`; `more` are other groups.
     """
 
     queries: Sequence[int]
@@ -37,16 +39,13 @@ class Step:
     seats: Sequence[int] | None = None
     rows: Sequence[int] | None = None
     tables: Sequence[Sequence[int]] | None = None
+    lengths: Sequence[int] | None = None
+    more: Mapping[str, GroupInputs] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def num_tokens(self) -> int:
         """Count the new tokens."""
         return sum(self.queries)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Give the sizes of the step by symbol."""
-        return {"T": self.num_tokens, "R": len(self.queries), "S": len(self.row_ids)}
 
     @property
     def row_ids(self) -> Ints:
@@ -57,6 +56,11 @@ class Step:
     def starts(self) -> Ints:
         """Give each request's first token, and the number of tokens. Shapes: [R+1]."""
         return np.concatenate([[0], np.cumsum(self.queries)]).astype(np.int32)
+
+    @property
+    def owners(self) -> Ints:
+        """Give the request of each row. Shapes: [S]."""
+        return np.searchsorted(self.starts, self.row_ids, side="right").astype(np.int32) - 1
 
     @property
     def before(self) -> Ints:
@@ -97,9 +101,14 @@ class Step:
             computed=self.before.copy(),
             rows=self.row_ids,
             sampling=None,
-            groups={GROUP: GroupInputs(self.table)},
+            groups={GROUP: self._group(), **self.more},
             extra=extra,
+            row_seat=ints(seats)[self.owners],
         )
+
+    def _group(self) -> GroupInputs:
+        lengths = None if self.lengths is None else ints(self.lengths)
+        return GroupInputs(self.table, lengths=lengths)
 
 
 def ints(values: object) -> Ints:

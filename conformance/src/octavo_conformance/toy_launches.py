@@ -63,7 +63,7 @@ def launched(platform: Platform, program: ProgramDef) -> Launched:
         run_on(each, program, weights, num_blocks=NUM_BLOCKS)
         for each in (platform, Platform(OraclePlatform()))
     )
-    return Launched(*(Running(each.program, each.definition) for each in both))
+    return Launched(*(Running(each.program) for each in both))
 
 
 def near(what: str, found: Floats, exact: Floats) -> None:

@@ -67,11 +67,12 @@ def same_logits(toy: Pair) -> None:
         insist(bool((error <= allowed).all()), f"in chunks of {chunk}, logits are {error} off")
 
 
-def same_tokens(toy: Pair, *, temperature: float, seed: int) -> None:
+def same_tokens(toy: Pair, *, temperature: float, seed: int, max_in_flight: int = 1) -> None:
     """Insist that the engine's tokens are those of the oracle's logits. Raises: Failed."""
     given = prompts()
     params = SamplingParams(temperature=temperature, seed=seed, max_tokens=NUM_TOKENS)
-    outputs = generate(toy.found.engine(vocab_size=VOCAB_SIZE), given, params)
+    engine = toy.found.engine(vocab_size=VOCAB_SIZE, max_in_flight=max_in_flight)
+    outputs = generate(engine, given, params)
     for prompt, output in zip(given, outputs, strict=True):
         insist(len(output) == NUM_TOKENS, f"{len(output)} tokens came, {NUM_TOKENS} were asked for")
         context = [*prompt, *output]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from octavo.graph.passes import with_copies
 from octavo.models.decoder import Limits
 from octavo.models.registry import family
 from octavo.testing.drive import Running, run_on
@@ -49,5 +50,5 @@ def ours(
     built = family(checkpoint.config)
     sizes = limits or Limits(max_step_tokens=48, max_requests=8, max_blocks=16, block_size=16)
     written = built.program(built.spec(checkpoint.config), dtype=dtype, limits=sizes)
-    program = from_checkpoint(written, checkpoint)
+    program = with_copies(from_checkpoint(written, checkpoint), most=4)
     return run_on(platform, program, checkpoint.source, num_blocks=num_blocks)

@@ -19,10 +19,11 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 from octavo import LLM, SamplingParams
 from octavo.config import Settings, from_environment
-from octavo.errors import ModelError
+from octavo.errors import ClientError, ModelError
 from octavo.loading import load, plan
 from octavo.testing.law import hold
 from octavo.testing.loaded import byte_backend
+from octavo_platforms import discover
 from octavo_platforms.tensor import DType
 
 from .reference import Reference, reference_logits
@@ -42,12 +43,13 @@ SIZES: Mapping[str, object] = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
-GROUPED = {"num_key_value_heads": 2}
+GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 KINDS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "grouped heads with biases": ("qwen2", GROUPED),
-    "partial rotary positions, parallel residual": ("gpt_neox", {"rotary_pct": 0.5}),
-    "learned positions": ("gpt2", {}),
-    "experts": ("mixtral", {**GROUPED, "num_local_experts": 4, "sliding_window": None}),
+    "grouped heads with biases": ("seed_oss", GROUPED),
+    "partial rotary positions, parallel residual": ("phi", {"partial_rotary_factor": 0.5}),
+    "learned positions": ("gpt_bigcode", {}),
+    "what its family does not have": ("opt", {"do_layer_norm_before": False, "ffn_dim": 80}),
+    "experts": ("flex_olmo", {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2}),
 }
 
 
@@ -117,7 +119,7 @@ def test_greedy_tokens_are_those_of_transformers_in_chunks_beside_others_and_rem
 
 
 def test_the_seed_and_not_the_batch_decides_what_is_sampled(tmp_path: Path) -> None:
-    written(tmp_path, "qwen2", GROUPED)
+    written(tmp_path, "seed_oss", GROUPED)
     params = SamplingParams(temperature=1.0, seed=7, max_tokens=16, ignore_eos=True)
     model, given = LLM(load(served(tmp_path))), prompts()
     together = model.generate(given, params, use_tqdm=False)
@@ -125,8 +127,52 @@ def test_the_seed_and_not_the_batch_decides_what_is_sampled(tmp_path: Path) -> N
     assert alone[0].outputs[0].token_ids == together[0].outputs[0].token_ids
 
 
+def test_every_choice_but_a_prompts_score_is_offered_without_a_graph(tmp_path: Path) -> None:
+    reference = written(tmp_path, *KINDS["experts"])
+    loaded = load(served(tmp_path))
+    assert "without a graph" in str(loaded.plan)
+    model, given = LLM(loaded), prompts()
+    greedy = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True, logprobs=3)
+    params = [
+        greedy,
+        replace(greedy, temperature=1.0, top_k=1),
+        replace(greedy, allowed_token_ids=[5, 6, 7], frequency_penalty=1.0),
+    ]
+    plain, cut, shaped = (
+        each.outputs[0] for each in model.generate([given[1]] * 3, params, use_tqdm=False)
+    )
+    assert cut.token_ids == plain.token_ids
+    assert set(shaped.token_ids) == {5, 6, 7}
+    logits = reference_logits(reference, given[1] + plain.token_ids)[len(given[1]) - 1 : -1]
+    exact = torch.log_softmax(torch.from_numpy(logits), -1).numpy()
+    assert plain.logprobs is not None
+    for row, told in zip(exact, plain.logprobs, strict=True):
+        assert sorted(told) == sorted(row.argsort()[-3:].tolist())
+        assert all(abs(told[token].logprob - row[token]) < 1e-4 for token in told)
+    with pytest.raises(ClientError, match="'prompt_logprobs' cannot be used"):
+        model.generate([given[0]], replace(greedy, prompt_logprobs=0), use_tqdm=False)
+
+
+def test_two_steps_in_flight_give_the_tokens_of_one(tmp_path: Path) -> None:
+    probe = discover.load("emulated").probe()
+    if not probe.found:
+        pytest.skip(probe.words)
+    written(tmp_path, "seed_oss", GROUPED)
+    settings = replace(served(tmp_path), device="emulated")
+    params = SamplingParams(temperature=1.0, seed=7, max_tokens=16, ignore_eos=True)
+    one, two = (
+        LLM(load(replace(settings, max_in_flight=depth))).generate(
+            prompts(), params, use_tqdm=False
+        )
+        for depth in (1, 2)
+    )
+    assert [each.outputs[0].token_ids for each in one] == [
+        each.outputs[0].token_ids for each in two
+    ]
+
+
 def test_bfloat16_is_proved_and_runs(tmp_path: Path) -> None:
-    written(tmp_path, "gpt_neox", {})
+    written(tmp_path, "phi", {})
     model = LLM(load(served(tmp_path, "bfloat16")))
     params = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
     (output,) = model.generate([[5, 6, 7]], params, use_tqdm=False)
@@ -134,7 +180,7 @@ def test_bfloat16_is_proved_and_runs(tmp_path: Path) -> None:
 
 
 def test_a_plan_reads_no_weight_and_counts_them_all(tmp_path: Path) -> None:
-    module = written(tmp_path, "qwen2", {**GROUPED, "tie_word_embeddings": True})
+    module = written(tmp_path, "seed_oss", {**GROUPED, "tie_word_embeddings": True})
     weights = tmp_path / "model.safetensors"
     header = weights.read_bytes()
     with weights.open("r+b") as file:  # a sparse tail: shapes are whole, numbers are gone
@@ -157,7 +203,7 @@ def test_a_plan_reads_no_weight_and_counts_them_all(tmp_path: Path) -> None:
 def test_files_that_do_not_fit_their_config_are_refused_by_tensor(
     tmp_path: Path, change: Mapping[str, object], words: str
 ) -> None:
-    written(tmp_path, "qwen2", GROUPED)
+    written(tmp_path, "seed_oss", GROUPED)
     path = tmp_path / "config.json"
     config = {**json.loads(path.read_text()), **change}
     config["layer_types"] = ["full_attention"] * int(config["num_hidden_layers"])

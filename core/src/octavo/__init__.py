@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from octavo.asking import SamplingParams
+    from octavo.async_llm import AsyncLLM
+    from octavo.beams import BeamSearchParams
     from octavo.llm import LLM
     from octavo.outputs import CompletionOutput, RequestOutput
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "SamplingParams", "RequestOutput", "CompletionOutput", "__version__"]
+__all__ = [
+    "LLM", "AsyncLLM", "SamplingParams", "BeamSearchParams", "RequestOutput", "CompletionOutput",
+    "__version__",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -23,10 +28,18 @@ def __getattr__(name: str) -> object:
         from octavo.llm import LLM
 
         return LLM
+    if name == "AsyncLLM":
+        from octavo.async_llm import AsyncLLM
+
+        return AsyncLLM
     if name == "SamplingParams":
         from octavo.asking import SamplingParams
 
         return SamplingParams
+    if name == "BeamSearchParams":
+        from octavo.beams import BeamSearchParams
+
+        return BeamSearchParams
     if name in ("RequestOutput", "CompletionOutput"):
         from octavo import outputs
 

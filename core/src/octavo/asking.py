@@ -2,7 +2,7 @@
 
 `SamplingParams` adds to the heart's own sampling what only text knows: stop strings and special
 tokens. The functions make token ids of prompts and conversations, and a `Request` of those.
-`Loaded` names what every face needs of a model that is ready to run.
+`Model` names what every face needs of a model, and `Loaded` what a face does that runs it.
 
 Does not know who asks: HTTP, Python and terminal come through here alike.
 """
@@ -10,28 +10,37 @@ Does not know who asks: HTTP, Python and terminal come through here alike.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from octavo import sampling
 from octavo.engine import Engine
 from octavo.errors import ClientError
 from octavo.request import Request
+from octavo.sampling.parameters import is_integer, is_legal, refused
 from octavo.tokenizer import Tokenizer
+from octavo_platforms.inputs import Ints
 
 if TYPE_CHECKING:  # plain prompts need no template engine
     from octavo.chat.template import ChatTemplate
 
 DEFAULT_OUTPUT_TOKENS = 16
+MAX_OUTPUTS = 16384
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams(sampling.SamplingParams):
-    """How to choose an output's tokens, where it ends, and how it reads.
+    """How to choose outputs' tokens, how many outputs, where each ends, and how it reads.
 
     `temperature` 0 is greedy; `seed` None lets the engine choose one; `max_tokens` None means up
     to the context's limit. An output ends before a `stop` string, and before the text of a stop
-    token, or after it with `include_stop_str_in_output`.
+    token, or after it with `include_stop_str_in_output`; `min_tokens` is of stop strings too. No
+    output completes one of the `bad_words`, with or without a space before it. Without
+    `detokenize` an output is token ids alone.
+
+    A prompt has `n` outputs, the i-th with the seed plus i. With `best_of` so many are made, and
+    the n whose tokens are likeliest on average are given, the best first; they are ranked by the
+    model's own logprobs, before temperature, penalties or any cut.
 
     Raises: ClientError, naming the parameter that is out of its range.
     """
@@ -40,9 +49,15 @@ class SamplingParams(sampling.SamplingParams):
     stop: str | Sequence[str] = ()
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
+    detokenize: bool = True
+    bad_words: Sequence[str] = ()
+    n: int = 1
+    best_of: int | None = None
 
     def __post_init__(self) -> None:
+        """Check what the heart does not know, too."""
         sampling.SamplingParams.__post_init__(self)
+        self._check_outputs()
         given = (self.stop,) if isinstance(self.stop, str) else self.stop
         stops = tuple(given) if isinstance(given, Sequence) else (given,)
         if not all(isinstance(stop, str) and stop for stop in stops):
@@ -51,6 +66,32 @@ class SamplingParams(sampling.SamplingParams):
                 param="stop",
             )
         object.__setattr__(self, "stop", stops)
+        if stops and not self.detokenize:
+            raise refused("stop", self.stop, "left out where 'detokenize' is false")
+        is_list = isinstance(self.bad_words, Sequence) and not isinstance(self.bad_words, str)
+        if not is_list or not all(isinstance(word, str) and word for word in self.bad_words):
+            raise refused("bad_words", self.bad_words, "a list of texts, none of them empty")
+        object.__setattr__(self, "bad_words", tuple(self.bad_words))
+
+    @property
+    def num_outputs(self) -> int:
+        """Give how many outputs are made, some of which may not be given."""
+        return self.best_of or self.n
+
+    def _check_outputs(self) -> None:
+        if not is_integer(self.n, 1, MAX_OUTPUTS):
+            raise refused("n", self.n, f"an integer from 1 to {MAX_OUTPUTS}")
+        if self.best_of is not None and not is_integer(self.best_of, self.n, MAX_OUTPUTS):
+            raise refused(
+                "best_of",
+                self.best_of,
+                f"an integer from n = {self.n} to {MAX_OUTPUTS}, or left out",
+            )
+        if self.num_outputs > 1 and self.temperature == 0:
+            param = "n" if self.best_of is None else "best_of"
+            raise refused(
+                param, self.num_outputs, "1 at temperature 0, where all outputs would be one"
+            )
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
@@ -58,13 +99,8 @@ class SamplingParams(sampling.SamplingParams):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
 
-class Loaded(Protocol):
-    """A model that is ready to run, as the faces see it."""
-
-    @property
-    def engine(self) -> Engine:
-        """Give the engine; one thread at a time may use it."""
-        ...
+class Model(Protocol):
+    """A model as those see it who ask it something, wherever it runs."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -97,19 +133,48 @@ class Loaded(Protocol):
         ...
 
 
+class Loaded(Model, Protocol):
+    """A model that is ready to run in this process."""
+
+    @property
+    def engine(self) -> Engine:
+        """Give the engine; one thread at a time may use it."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Give the path under which its tokenizer can be found again."""
+        ...
+
+    @property
+    def plan(self) -> object:
+        """Give what runs where, which `str` writes for people."""
+        ...
+
+
 def default_sampling(generation: Mapping[str, object]) -> SamplingParams:
     """Make the defaults that a checkpoint's generation config asks for.
 
+    What it says that is no legal value here is left out.
+
     Source: the `generation_config.json` of Hugging Face checkpoints.
     """
-    temperature = generation.get("temperature")
-    if isinstance(temperature, int | float) and 0 <= temperature <= sampling.MAX_TEMPERATURE:
-        return SamplingParams(temperature=float(temperature))
-    return SamplingParams()
+
+    def given(name: str, default: float) -> float:
+        value = generation.get(name)
+        return value if isinstance(value, int | float) and is_legal(name, value) else default
+
+    return SamplingParams(
+        temperature=given("temperature", 1.0),
+        top_k=int(given("top_k", 0)),
+        top_p=given("top_p", 1.0),
+        min_p=given("min_p", 0.0),
+        repetition_penalty=given("repetition_penalty", 1.0),
+    )
 
 
 def prompt_ids(
-    model: Loaded, prompt: str | Sequence[int], *, add_special_tokens: bool = True
+    model: Model, prompt: str | Sequence[int], *, add_special_tokens: bool = True
 ) -> list[int]:
     """Turn a prompt, text or token ids, into token ids that the model has.
 
@@ -128,13 +193,19 @@ def prompt_ids(
 
 
 def conversation_ids(
-    model: Loaded,
+    model: Model,
     messages: Sequence[Mapping[str, object]],
     *,
     add_generation_prompt: bool = True,
+    continue_final_message: bool = False,
+    tools: Sequence[Mapping[str, object]] | None = None,
+    documents: Sequence[Mapping[str, object]] | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> list[int]:
     """Turn a conversation into token ids, as the model's chat template writes it.
+
+    Messages may be as clients of the OpenAI API write them. What the other arguments do is
+    `ChatTemplate.render`'s to say.
 
     Raises: ClientError where the model has no template, or the template refuses.
     """
@@ -145,13 +216,47 @@ def conversation_ids(
             param="messages",
         )
     text = model.chat.render(
-        messages, add_generation_prompt=add_generation_prompt, extra={} if extra is None else extra
+        model.chat.fitted(messages, tools=tools),
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=continue_final_message,
+        tools=tools,
+        documents=documents,
+        extra={} if extra is None else extra,
     )
     return model.tokenizer.encode(text, add_special_tokens=False)
 
 
 def make_request(
-    model: Loaded, request_id: str, ids: Sequence[int], params: SamplingParams
+    model: Model,
+    request_id: str,
+    ids: Sequence[int] | Ints,
+    params: SamplingParams,
+    *,
+    cache_salt: str = "",
+    priority: int = 0,
 ) -> Request:
-    """Make the heart's request of a prompt."""
-    return Request(request_id, ids, params, eos_ids=model.eos_ids)
+    """Make the heart's request of a prompt, for one output."""
+    if params.bad_words:
+        words = _bad_token_ids(model.tokenizer, params.bad_words)
+        params = replace(params, bad_token_ids=(*params.bad_token_ids, *words))
+    return Request(
+        request_id,
+        ids,
+        params,
+        eos_ids=model.eos_ids,
+        cache_salt=cache_salt,
+        priority=priority,
+    )
+
+
+def _bad_token_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[list[int]]:
+    """Give the tokens of words, at the beginning of a text and behind a space."""
+    found: list[list[int]] = []
+    for word in words:
+        for text in dict.fromkeys((word.lstrip(), f" {word.lstrip()}")):
+            ids = tokenizer.encode(text, add_special_tokens=False)
+            if not ids:
+                raise refused("bad_words", word, "texts of at least one token")
+            if ids not in found:
+                found.append(ids)
+    return found

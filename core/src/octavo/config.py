@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
+from octavo.amounts import show_bytes
 from octavo.errors import FitError, OperatorError
+from octavo.fit import Costs, Demand, Shares, Window
 
 ITEM_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number, by the name of its dtype."""
@@ -24,19 +27,35 @@ DEFAULT_HOST_KV_BYTES = 4 << 30
 DEFAULT_REQUESTS = 256
 DEFAULT_STEP_TOKENS = 2048
 DEFAULT_BLOCK_SIZE = 16
+DEFAULT_QUEUED_REQUESTS = 4096
+DEFAULT_ENGINE_TIMEOUT_S = 300.0
+DEFAULT_RESTARTS = 5
+DEFAULT_SHUTDOWN_TIMEOUT_S = 20.0
+DEFAULT_IN_FLIGHT = 2
+DEFAULT_LOGPROBS = 20
+ALL_LOGPROBS = -1
+PolicyName = Literal["fcfs", "priority"]
+POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
+"""Whose turn comes first: who came first, or the lowest priority number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What was asked for; None leaves the choice to `resolve`.
 
-    Units: tokens where a name ends in `_tokens`, bytes where it ends in `_bytes`.
+    Units: as names end: `_tokens`, `_bytes`, `_s` for seconds. None of the queue's two limits is
+        no limit; `max_logprobs` counts the likeliest ids that are told of a token, -1 is all;
+        `long_prefill_tokens` are those of one prompt in a step, 0 is no limit;
+        `prefill_interval` counts steps; `watermark` is a share of the cache's blocks.
     """
 
     cache_dir: Path
     hub_dir: Path
     model: str | None = None
     served_model_name: str | None = None
+    revision: str | None = None
+    load_format: str = "auto"
+    quantization: str | None = None
     device: str | None = None
     devices: tuple[int, ...] | None = None
     dtype: str = "auto"
@@ -44,12 +63,26 @@ class Settings:
     max_requests: int | None = None
     max_step_tokens: int | None = None
     block_size: int | None = None
+    max_in_flight: int | None = None
     kv_cache_bytes: int | None = None
     prefix_caching: bool = True
+    scheduling_policy: PolicyName = "fcfs"
+    chunked_prefill: bool = True
+    long_prefill_tokens: int = 0
+    prefill_interval: int = 1
+    watermark: float = 0.0
+    batch_invariant: bool = False
+    max_logprobs: int = DEFAULT_LOGPROBS
     seed: int = 0
     host: str = "127.0.0.1"
     port: int = 8000
     api_key: str | None = None
+    api_processes: int = 1
+    max_queued_requests: int | None = DEFAULT_QUEUED_REQUESTS
+    max_queued_tokens: int | None = None
+    engine_timeout_s: float = DEFAULT_ENGINE_TIMEOUT_S
+    max_restarts: int = DEFAULT_RESTARTS
+    shutdown_timeout_s: float = DEFAULT_SHUTDOWN_TIMEOUT_S
 
     def __post_init__(self) -> None:
         if self.dtype != "auto" and self.dtype not in ITEM_BYTES:
@@ -60,13 +93,52 @@ class Settings:
             ("--max-num-seqs", self.max_requests),
             ("--max-num-batched-tokens", self.max_step_tokens),
             ("--block-size", self.block_size),
+            ("--max-in-flight", self.max_in_flight),
             ("--kv-cache-memory-bytes", self.kv_cache_bytes),
+            ("--api-processes", self.api_processes),
+            ("--prefill-schedule-interval", self.prefill_interval),
         )
         for flag, count in counts:
             if count is not None and count < 1:
                 raise OperatorError(f"{flag} is {count}, but must be at least 1.")
+        amounts = (
+            ("--max-num-queued-reqs", self.max_queued_requests),
+            ("--max-num-queued-tokens", self.max_queued_tokens),
+            ("--max-restarts", self.max_restarts),
+            ("--shutdown-timeout", self.shutdown_timeout_s),
+            ("--long-prefill-token-threshold", self.long_prefill_tokens),
+            ("--watermark", self.watermark),
+        )
+        for flag, amount in amounts:
+            if amount is not None and not amount >= 0:
+                raise OperatorError(f"{flag} is {amount}, but must be at least 0.")
+        self._check_scheduling()
+        if self.max_logprobs < ALL_LOGPROBS:
+            raise OperatorError(
+                f"--max-logprobs is {self.max_logprobs}, but must be at least 0, or -1 for all ids."
+            )
+        if not self.engine_timeout_s > 0:
+            raise OperatorError(
+                f"--engine-timeout is {self.engine_timeout_s}, but must be more than 0 seconds."
+            )
         if not 0 <= self.port <= 65535:
             raise OperatorError(f"--port is {self.port}, but ports go from 0 (any) to 65535.")
+
+    def _check_scheduling(self) -> None:
+        if self.scheduling_policy not in POLICIES:
+            raise OperatorError(
+                f"--scheduling-policy is '{self.scheduling_policy}'. Choose one of: "
+                f"{', '.join(POLICIES)}."
+            )
+        if self.watermark >= 1:
+            raise OperatorError(
+                f"--watermark is {self.watermark}, but is a share of the cache: give less than 1."
+            )
+        if self.long_prefill_tokens and not self.chunked_prefill:
+            raise OperatorError(
+                "--long-prefill-token-threshold cuts prompts into parts, and "
+                "--no-enable-chunked-prefill forbids it. Leave one of them out."
+            )
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -88,36 +160,22 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def parse_bytes(text: str) -> int:
-    """Read a number of bytes such as `1g`, `512m`, `1.5GiB` or `4096`; letters are powers of 1024.
-
-    Raises: OperatorError where the text is no such number.
-    """
-    stem = text.strip().lower().removesuffix("b").removesuffix("i")
-    power = " kmgt".find(stem[-1:]) if stem[-1:].isalpha() else 0
-    digits = stem[:-1] if power else stem
-    try:
-        if power < 0:
-            raise ValueError(stem)
-        count = int(float(digits) * 1024**power)
-    except (ValueError, OverflowError):
-        raise OperatorError(
-            f"'{text}' is not a size in bytes. Write it as 1073741824, 512m or 1g."
-        ) from None
-    return count
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """What `resolve` must know of a checkpoint.
 
-    Units: `kv_numbers` of one position over all layers; `num_weights` numbers, not bytes.
+    Units: `kv_numbers` of one position over all layers that see everything; `num_weights`
+    numbers, not bytes; `seat_bytes` are what a request that runs keeps beside its positions, at
+    most, and `snapshot_bytes` what it takes to keep that for others.
     """
 
     dtype: str
     max_context_tokens: int
     kv_numbers: int
     num_weights: int
+    seat_bytes: int = 0
+    snapshot_bytes: int = 0
+    windows: Sequence[Window] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +192,16 @@ class PlatformFacts:
     free_bytes: int | None
     shares_host_memory: bool
     block_size: int = DEFAULT_BLOCK_SIZE
+    max_in_flight: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What the engine runs with, and why, by field name. `num_blocks` leaves out the null block."""
+    """What the engine runs with, and why, by field name.
+
+    Units: `num_blocks` and `window_blocks`, by group, leave out the null block; `num_at_once`
+    requests of `max_context_tokens` fit at the same time.
+    """
 
     dtype: str
     max_context_tokens: int
@@ -146,7 +209,11 @@ class Resolved:
     max_step_tokens: int
     block_size: int
     num_blocks: int
+    window_blocks: Mapping[str, int]
+    num_snapshots: int
     kv_cache_bytes: int
+    num_at_once: int
+    max_in_flight: int
     why: Mapping[str, str]
 
 
@@ -175,42 +242,75 @@ def resolve(settings: Settings, model: ModelFacts, platform: PlatformFacts) -> R
             why["max_step_tokens"] = "a token for each request that may run"
 
     longest = _longest(settings, model)
-    block_bytes = model.kv_numbers * ITEM_BYTES[dtype] * block_size
-    wanted_blocks = max_requests * -(-longest // block_size)
-    kv_bytes = _kv_bytes(settings, model, platform, dtype, wanted_blocks * block_bytes, why)
-    num_blocks = min(kv_bytes // block_bytes, wanted_blocks)
-    max_context = _context(settings, model, longest, num_blocks * block_size, why)
-    if num_blocks < 1:
+    costs = _costs(settings, model, block_size * ITEM_BYTES[dtype], block_size)
+    demand = Demand(num_requests=max_requests, context_tokens=longest, step_tokens=step_tokens)
+    wanted, own_bytes = costs.wanted(demand), max_requests * model.seat_bytes
+    kv_bytes = _kv_bytes(settings, model, platform, dtype, wanted, why, own_bytes=own_bytes)
+    shares = costs.split(kv_bytes, demand)
+    if 0 in (shares.num_blocks, *shares.windows.values()):
+        least = costs.least(demand, num_tokens=block_size)
         raise FitError(
-            f"One block of {block_size} tokens needs {show_bytes(block_bytes)} of cache, but "
+            f"One block of {block_size} tokens needs {show_bytes(least)} of cache, but "
             f"only {show_bytes(kv_bytes)} may be used. Give at least "
-            f"--kv-cache-memory-bytes {block_bytes}."
+            f"--kv-cache-memory-bytes {least}."
         )
+    slots = shares.num_blocks * block_size
+    enough = costs.least(demand, num_tokens=longest)
+    max_context = _context(settings, longest, slots, why, enough_bytes=enough)
+    demand = replace(demand, context_tokens=max_context)
+    _check_windows(costs, shares, demand)
     return Resolved(
         dtype=dtype,
         max_context_tokens=max_context,
         max_requests=max_requests,
         max_step_tokens=step_tokens,
         block_size=block_size,
-        num_blocks=num_blocks,
-        kv_cache_bytes=num_blocks * block_bytes,
+        num_blocks=shares.num_blocks,
+        window_blocks=shares.windows,
+        num_snapshots=shares.num_snapshots,
+        kv_cache_bytes=shares.num_bytes,
+        num_at_once=costs.num_at_once(shares, demand),
+        max_in_flight=_in_flight(settings, platform, why),
         why=why,
     )
 
 
-def show_bytes(count: int) -> str:
-    """Write a number of bytes for people: `640 KiB`, `1.5 GiB`."""
-    size = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} TiB"
+def _check_windows(costs: Costs, shares: Shares, demand: Demand) -> None:
+    if not costs.has_room(shares, demand):
+        enough = costs.least(demand, num_tokens=demand.context_tokens)
+        raise FitError(
+            f"Layers that see a window need room for it and for a step of {demand.step_tokens} "
+            f"tokens, and {show_bytes(shares.num_bytes)} of cache are too few. Give a smaller "
+            f"--max-num-batched-tokens or --kv-cache-memory-bytes {enough}."
+        )
+
+
+def _costs(settings: Settings, model: ModelFacts, slots_bytes: int, block_size: int) -> Costs:
+    """Give what blocks and snapshots cost. Units: `slots_bytes` of one number of each slot."""
+    return Costs(
+        block_size=block_size,
+        block_bytes=model.kv_numbers * slots_bytes,
+        windows=[(window, window.numbers * slots_bytes) for window in model.windows],
+        snapshot_bytes=model.snapshot_bytes if settings.prefix_caching else 0,
+    )
 
 
 def _chosen(asked: int | None, default: int, name: str, why: dict[str, str]) -> int:
     why[name] = "as asked" if asked is not None else "the default"
     return default if asked is None else asked
+
+
+def _in_flight(settings: Settings, platform: PlatformFacts, why: dict[str, str]) -> int:
+    asked, offered = settings.max_in_flight, platform.max_in_flight
+    if asked is not None and asked > offered:
+        raise OperatorError(
+            f"--max-in-flight is {asked}, but '{platform.name}' takes {offered} steps at once. "
+            f"Give at most {offered}."
+        )
+    most = min(DEFAULT_IN_FLIGHT, offered)
+    default = "the default" if most < offered else f"all that '{platform.name}' takes"
+    why["max_in_flight"] = "as asked" if asked is not None else default
+    return most if asked is None else asked
 
 
 def _dtype(
@@ -248,13 +348,19 @@ def _kv_bytes(
     dtype: str,
     wanted_bytes: int,
     why: dict[str, str],
+    *,
+    own_bytes: int,
 ) -> int:
     weight_bytes = model.num_weights * ITEM_BYTES[dtype]
-    free = None if platform.free_bytes is None else platform.free_bytes - weight_bytes
+    taken = weight_bytes + own_bytes
+    free = None if platform.free_bytes is None else platform.free_bytes - taken
     if free is not None and free <= 0:
+        beside = f", and what requests keep {show_bytes(own_bytes)}" if own_bytes else ""
+        fewer = ", or give a smaller --max-num-seqs" if own_bytes else ""
         raise FitError(
-            f"The weights need {show_bytes(weight_bytes)} in {dtype}, but '{platform.name}' has "
-            f"{show_bytes(platform.free_bytes or 0)} free. Use a smaller model or dtype."
+            f"The weights need {show_bytes(weight_bytes)} in {dtype}{beside}, but "
+            f"'{platform.name}' has {show_bytes(platform.free_bytes or 0)} free. Use a smaller "
+            f"model or dtype{fewer}."
         )
     asked = settings.kv_cache_bytes
     if asked is not None:
@@ -279,7 +385,7 @@ def _kv_bytes(
 
 
 def _context(
-    settings: Settings, model: ModelFacts, longest: int, slots: int, why: dict[str, str]
+    settings: Settings, longest: int, slots: int, why: dict[str, str], *, enough_bytes: int
 ) -> int:
     if longest <= slots:
         asked = settings.max_context_tokens is not None
@@ -288,7 +394,7 @@ def _context(
     if settings.max_context_tokens is not None:
         raise FitError(
             f"--max-model-len is {longest}, but the cache holds {slots} tokens. "
-            f"Give --max-model-len {slots} or a larger --kv-cache-memory-bytes."
+            f"Give --max-model-len {slots} or --kv-cache-memory-bytes {enough_bytes}."
         )
     why["max_context_tokens"] = f"all that the cache holds; the model could {longest}"
     return slots

@@ -3,6 +3,7 @@
     OctavoError
     ├── OperatorError          whoever starts Octavo: a setting, a file, a device
     │   ├── ModelError         a model path, file, tensor or config that cannot be used
+    │   │   └── NotBuilt       a sound config that asks a family for what it does not have
     │   ├── DeviceError        no platform, no device, or a platform that refuses
     │   └── FitError           the model or its cache does not fit into memory
     ├── ClientError            whoever sent the request (HTTP 400, or the status it carries)
@@ -28,6 +29,10 @@ class OperatorError(OctavoError):
 
 class ModelError(OperatorError):
     """A model path, file, tensor or config that cannot be used."""
+
+
+class NotBuilt(ModelError):
+    """A config that asks a family for what it does not have here; another road may run it."""
 
 
 class DeviceError(OperatorError):
@@ -91,7 +96,11 @@ class UnknownModel(ClientError):
 
 
 class LaterError(OctavoError):
-    """Nobody is at fault; the same call may succeed later."""
+    """Nobody is at fault; the same call may succeed later, best after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class InternalError(OctavoError):

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
-from octavo.asking import Loaded, SamplingParams, conversation_ids, make_request, prompt_ids
-from octavo.config import from_environment
+from octavo.asking import Loaded, SamplingParams, conversation_ids, prompt_ids
+from octavo.beams import BeamSearchParams, beam_search
 from octavo.errors import ClientError
+from octavo.forks import Forks
 from octavo.outputs import OutputText, RequestOutput
 from octavo.progress import Progress
+from octavo.prompts import Asked, Prompt, ask, text_of, text_or_ids
 from octavo.request import RequestId
+from octavo.sampling.parameters import refused
+from octavo.wishes import Wishes, settings_of
 
-TokensPrompt: TypeAlias = Mapping[str, Sequence[int]]
-Prompt: TypeAlias = str | Sequence[int] | TokensPrompt
 Message: TypeAlias = Mapping[str, object]
 
 
@@ -33,17 +35,8 @@ class LLM:
         self,
         model: str | Loaded | None = None,
         *,
-        device: str | None = None,
-        devices: Sequence[int] | None = None,
-        dtype: str = "auto",
-        max_model_len: int | None = None,
-        max_num_seqs: int | None = None,
-        max_num_batched_tokens: int | None = None,
-        block_size: int | None = None,
-        kv_cache_memory_bytes: int | None = None,
-        enable_prefix_caching: bool = True,
-        seed: int = 0,
         report: Callable[[str], None] | None = None,
+        **wishes: Unpack[Wishes],
     ) -> None:
         """Load a model, or take one that is loaded; without one, load a small demo model.
 
@@ -52,26 +45,13 @@ class LLM:
         Raises: OperatorError, saying what does not exist, is not supported or does not fit.
         """
         self._num_asked = 0
-        if model is not None and not isinstance(model, str):
-            self._model = model
-            return
-        from octavo.loading import load
+        if model is None or isinstance(model, str):
+            from octavo.loading import load
 
-        settings = replace(
-            from_environment(),
-            model=model,
-            device=device,
-            devices=None if devices is None else tuple(devices),
-            dtype=dtype,
-            max_context_tokens=max_model_len,
-            max_requests=max_num_seqs,
-            max_step_tokens=max_num_batched_tokens,
-            block_size=block_size,
-            kv_cache_bytes=kv_cache_memory_bytes,
-            prefix_caching=enable_prefix_caching,
-            seed=seed,
-        )
-        self._model = load(settings, report=_silent if report is None else report)
+            settings = settings_of(model, **wishes)
+            model = load(settings, report=_silent if report is None else report)
+        self._model = model
+        self._forks = Forks(model.engine)
 
     def generate(
         self,
@@ -80,15 +60,17 @@ class LLM:
         *,
         use_tqdm: bool = True,
     ) -> list[RequestOutput]:
-        """Continue prompts: one or several, each a text, token ids or `{"prompt_token_ids": ...}`.
+        """Continue prompts: one or several, each a text, token ids or a mapping.
+
+        A mapping has a text as `prompt`, or ids as `prompt_token_ids`; and it may have a
+        `cache_salt`: what is remembered of such prompts is shared where the salt is equal.
 
         Raises: ClientError for a prompt or a parameter that cannot be used; then nothing runs.
         """
         given = _several(prompts)
-        texts = [prompt if isinstance(prompt, str) else None for prompt in given]
-        ids = [prompt_ids(self._model, _text_or_ids(prompt)) for prompt in given]
-        params = _one_each(sampling_params, len(ids), self._model.default_sampling)
-        return self._run(texts, ids, params, use_tqdm=use_tqdm)
+        params = _one_each(sampling_params, len(given), self._model.default_sampling)
+        asked = [self._asked(prompt, each) for prompt, each in zip(given, params, strict=True)]
+        return self._run(asked, use_tqdm=use_tqdm)
 
     def chat(
         self,
@@ -96,14 +78,50 @@ class LLM:
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         use_tqdm: bool = True,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: Sequence[Mapping[str, object]] | None = None,
+        documents: Sequence[Mapping[str, object]] | None = None,
+        chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> list[RequestOutput]:
         """Answer one conversation, or several at once; by default up to the context's limit.
 
+        The template is told of tools and documents, and of `chat_template_kwargs`, such as
+        `enable_thinking`. With `continue_final_message`, and without `add_generation_prompt`, the
+        answer goes on with the last message.
+
         Raises: ClientError where the model has no chat template, or the template refuses.
         """
-        ids = [conversation_ids(self._model, each) for each in _conversations(messages)]
+        ids = [
+            conversation_ids(
+                self._model,
+                each,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                tools=tools,
+                documents=documents,
+                extra=chat_template_kwargs,
+            )
+            for each in _conversations(messages)
+        ]
         params = _one_each(sampling_params, len(ids), self._chat_sampling())
-        return self._run([None] * len(ids), ids, params, use_tqdm=use_tqdm)
+        asked = [self._asked(prompt, each) for prompt, each in zip(ids, params, strict=True)]
+        return self._run(asked, use_tqdm=use_tqdm)
+
+    def beam_search(
+        self, prompts: Prompt | Sequence[Prompt], params: BeamSearchParams
+    ) -> list[RequestOutput]:
+        """Find each prompt's likeliest outputs, as `beams` says, the best first.
+
+        Raises: ClientError for a prompt that cannot be used, or more beams than logprobs are told.
+        """
+        given = _several(prompts)
+        ids = [prompt_ids(self._model, text_or_ids(prompt)) for prompt in given]
+        self._num_asked += 1
+        found = beam_search(self._model, f"beams{self._num_asked}", ids, params)
+        return [
+            replace(each, prompt=text_of(prompt)) for each, prompt in zip(found, given, strict=True)
+        ]
 
     def chat_stream(
         self, messages: Sequence[Message], sampling_params: SamplingParams | None = None
@@ -113,29 +131,31 @@ class LLM:
         Effects: whoever closes the iterator early ends the request.
         """
         params = self._chat_sampling() if sampling_params is None else sampling_params
-        output = self._add(conversation_ids(self._model, messages), params)
+        if params.num_outputs > 1:
+            raise refused("n", params.num_outputs, "1 where the answer comes piece by piece")
+        asked = self._asked(conversation_ids(self._model, messages), params)
+        (output,) = asked.outputs
+        self._forks.add([output.request])
         try:
             while output.finish_reason is None:
                 yield from (text for _, text in self._step({output.request.request_id: output}))
         finally:
-            self._model.engine.abort(output.request.request_id)
+            self._forks.abort(output.request.request_id)
 
     def _chat_sampling(self) -> SamplingParams:
         return replace(self._model.default_sampling, max_tokens=None)
 
-    def _run(
-        self,
-        texts: Sequence[str | None],
-        ids: Sequence[Sequence[int]],
-        params: Sequence[SamplingParams],
-        *,
-        use_tqdm: bool,
-    ) -> list[RequestOutput]:
-        outputs: list[OutputText] = []
-        with Progress(len(ids), shown=use_tqdm) as progress:
+    def _asked(self, prompt: Prompt, params: SamplingParams) -> Asked:
+        name = str(self._num_asked)
+        self._num_asked += 1
+        return ask(self._model, name, prompt, params)
+
+    def _run(self, asked: Sequence[Asked], *, use_tqdm: bool) -> list[RequestOutput]:
+        outputs = [output for each in asked for output in each.outputs]
+        with Progress(len(outputs), shown=use_tqdm) as progress:
             try:
-                for prompt, each in zip(ids, params, strict=True):
-                    outputs.append(self._add(prompt, each))
+                for each in asked:
+                    self._forks.add([output.request for output in each.outputs])
                 open_outputs = {output.request.request_id: output for output in outputs}
                 while open_outputs:
                     for output, _ in self._step(open_outputs):
@@ -145,40 +165,33 @@ class LLM:
             finally:
                 for output in outputs:
                     if output.finish_reason is None:
-                        self._model.engine.abort(output.request.request_id)
-        return [_result(output, text) for output, text in zip(outputs, texts, strict=True)]
-
-    def _add(self, ids: Sequence[int], params: SamplingParams) -> OutputText:
-        request = make_request(self._model, str(self._num_asked), ids, params)
-        output = OutputText(self._model, request, params)
-        self._model.engine.add(request)
-        self._num_asked += 1
-        return output
+                        self._forks.abort(output.request.request_id)
+        return [each.result() for each in asked]
 
     def _step(self, outputs: Mapping[RequestId, OutputText]) -> list[tuple[OutputText, str]]:
         """Make a step; give each output that got a token, with the text that came of it."""
-        delta = self._model.engine.step()
+        delta = self._forks.step()
+        for request_id, scored in delta.scored.items():
+            if request_id in outputs:
+                outputs[request_id].score(scored)
         news = []
-        for request_id, token in zip(delta.request_ids, delta.tokens.tolist(), strict=True):
+        for index, (request_id, token) in enumerate(
+            zip(delta.request_ids, delta.tokens.tolist(), strict=True)
+        ):
             output = outputs.get(request_id)
             if output is None:
                 continue
             ended = delta.finished.get(request_id)
+            if delta.logprobs is not None:
+                output.tell(delta.logprobs[index : index + 1])
             news.append((output, output.push(token, ended)))
             if ended is None and output.finish_reason is not None:
-                self._model.engine.abort(request_id)
+                self._forks.abort(request_id)
+        for request_id, reason in delta.finished.items():
+            output = outputs.get(request_id)
+            if output is not None and output.finish_reason is None:
+                news.append((output, output.end(reason)))
         return news
-
-
-def _result(output: OutputText, prompt: str | None) -> RequestOutput:
-    return RequestOutput(
-        request_id=output.request.request_id,
-        prompt=prompt,
-        prompt_token_ids=output.request.prompt_ids.tolist(),
-        outputs=[output.completion(0)],
-        finished=True,
-        num_cached_tokens=output.request.num_cached_tokens,
-    )
 
 
 def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
@@ -195,18 +208,6 @@ def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     if numbers and several:
         raise ClientError("'prompts' mixes token ids with whole prompts.", param="prompts")
     return [numbers] if numbers else several
-
-
-def _text_or_ids(prompt: Prompt) -> str | Sequence[int]:
-    if not isinstance(prompt, Mapping):
-        return prompt
-    if set(prompt) != {"prompt_token_ids"}:
-        raise ClientError(
-            f"A prompt has the keys {sorted(prompt)}, but 'prompt_token_ids' alone is known. "
-            "Give a text as a plain string.",
-            param="prompts",
-        )
-    return prompt["prompt_token_ids"]
 
 
 def _conversations(

@@ -11,27 +11,30 @@ Knows no device by name, no framework and no face, nor which road a model takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from octavo.amounts import show_bytes
 from octavo.asking import SamplingParams, default_sampling
 from octavo.bars import Bar, bar
-from octavo.batch import Batch
-from octavo.config import PlatformFacts, Resolved, Settings, resolve, show_bytes
+from octavo.config import PlatformFacts, Resolved, Settings, resolve
 from octavo.engine import Engine
 from octavo.errors import DeviceError, ModelError
 from octavo.graph.cost import Load
+from octavo.graph.passes.copies import COPY
 from octavo.graph.show import columns, providers, table
+from octavo.heart import heart
+from octavo.kv.rings import blocks_of
 from octavo.models.decoder import Limits
-from octavo.roads import Bound, Road, Site, road, weight_bytes
-from octavo.runner import Runner
+from octavo.roads import MOST_COPIES, Bound, Road, Site, road, weight_bytes
 from octavo.scheduler import Limits as SchedulerLimits
-from octavo.scheduler import Scheduler
+from octavo.scheduler.asked import limits_of, num_logprobs
 from octavo.tokenizer import Tokenizer
 from octavo.weights.demo import demo_model
 from octavo.weights.find import Checkpoint, find
+from octavo.weights.quantised.online import check_format, words
 from octavo_platforms import bind, discover
 from octavo_platforms.binding import Binding
 from octavo_platforms.capabilities import DeviceInfo, DeviceSettings
@@ -65,6 +68,11 @@ class Plan:
     road: str
     weight_bytes: int
 
+    @property
+    def num_snapshots(self) -> int:
+        """Count the states that can be kept: none where the platform cannot copy them."""
+        return self.resolved.num_snapshots if COPY in self.binding.entries else 0
+
     def __str__(self) -> str:
         """Write the short form, as a server shows it when it starts."""
         return columns(self._lines())
@@ -75,17 +83,14 @@ class Plan:
             f"{group} in {layout.name}" for group, layout in self.binding.layouts.items()
         )
         lines = [*self._lines(), ("state layout", layouts), ("program", self.program.hash[:16])]
-        return columns(lines) + "\n\n" + table(self.program, self.binding, _SHOWN)
+        why = [f"without '{name}': {reason}" for name, reason in self.binding.left_out.items()]
+        return "\n\n".join([columns(lines), *why, table(self.program, self.binding, _SHOWN)])
 
     def _lines(self) -> list[tuple[str, str]]:
         resolved, info = self.resolved, self.platform.info
         why = resolved.why
         names = ", ".join(device.name for device in self.devices)
         dtype = f"{resolved.dtype} ({why['dtype']})"
-        cache = (
-            f"{show_bytes(resolved.kv_cache_bytes)} for {resolved.num_blocks} blocks of "
-            f"{resolved.block_size} tokens ({why['num_blocks']})"
-        )
         context = f"{resolved.max_context_tokens} tokens ({why['max_context_tokens']})"
         return [
             ("model", f"{self.checkpoint.name} ({self.program.name}, {self.checkpoint.format})"),
@@ -93,15 +98,46 @@ class Plan:
             ("device", f"{info.name}: {names} (path: {info.standing})"),
             ("dtype", dtype),
             ("weights", f"{show_bytes(self.weight_bytes)} in {resolved.dtype}"),
-            ("cache", cache),
+            *self._cache(),
             ("context", context),
+            ("room", self._room()),
             (
                 "at once",
                 f"{resolved.max_requests} requests ({why['max_requests']}), "
-                f"{resolved.max_step_tokens} tokens a step ({why['max_step_tokens']})",
+                f"{resolved.max_step_tokens} tokens a step ({why['max_step_tokens']}), "
+                f"{resolved.max_in_flight} steps in flight ({why['max_in_flight']})",
             ),
             ("ops", providers(self.binding)),
+            *([("quantised", self.checkpoint.quantised)] if self.checkpoint.quantised else []),
+            *self._left_out(),
         ]
+
+    def _cache(self) -> list[tuple[str, str]]:
+        """Say what of the cache's memory became what."""
+        resolved = self.resolved
+        groups = [state for state in self.program.states if state.kind in ("paged", "window")]
+        count = [resolved.window_blocks.get(each.name, resolved.num_blocks) for each in groups]
+        size, why = show_bytes(resolved.kv_cache_bytes), resolved.why["num_blocks"]
+        lines = [f"{size} for {count[0]} blocks of {resolved.block_size} tokens ({why})"]
+        for group, own in zip(groups[1:], count[1:], strict=True):
+            lines.append(f"{own} blocks for layers that see {group.window} tokens")
+        if self.num_snapshots:
+            lines.append(f"{self.num_snapshots} states that can be kept behind prefixes")
+        return list(zip(["cache", *["and"] * len(lines[1:])], lines, strict=True))
+
+    def _room(self) -> str:
+        """Say how many requests fit at once, at what length."""
+        resolved = self.resolved
+        found = f"{resolved.num_at_once} requests of {resolved.max_context_tokens} tokens at once"
+        if resolved.num_at_once == resolved.max_requests:
+            return found
+        each = resolved.num_blocks // resolved.max_requests * resolved.block_size
+        return f"{found}, or {resolved.max_requests} of {each}"
+
+    def _left_out(self) -> list[tuple[str, str]]:
+        names = ", ".join(self.binding.left_out)
+        words = "the host does what they would, or it is refused"
+        return [("left out", f"{names}: {words}")] if names else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +152,11 @@ class Loaded:
     eos_ids: frozenset[int]
     plan: Plan
     default_sampling: SamplingParams
+
+    @property
+    def source(self) -> str:
+        """Give the path under which its tokenizer can be found again."""
+        return str(self.plan.checkpoint.path)
 
 
 def plan(settings: Settings, *, report: Report = lambda line: None) -> Plan:
@@ -138,7 +179,7 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
     made = prepared.plan
     checkpoint, resolved = made.checkpoint, made.resolved
     report(f"reading {show_bytes(made.weight_bytes)} of weights")
-    num_blocks = {state.name: resolved.num_blocks + 1 for state in made.program.states}
+    num_blocks = _num_blocks(made)
     bound = Bound(made.program, made.binding, num_blocks)
     program = prepared.road.compiled(bound, report=report)
     report("warming up")
@@ -147,31 +188,46 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
     except PlatformError as error:
         raise DeviceError(str(error)) from error
     tokenizer = checkpoint.tokenizer()
-    scheduler = Scheduler(
-        SchedulerLimits(
-            max_context_tokens=resolved.max_context_tokens,
-            num_blocks=resolved.num_blocks + 1,
-            block_size=resolved.block_size,
-            max_requests=resolved.max_requests,
-            max_step_tokens=resolved.max_step_tokens,
-            vocab_size=prepared.road.vocab_size,
-            prefix_caching=settings.prefix_caching,
-        ),
+    parts = heart(
+        program,
+        prepared.limits,
         seed=settings.seed,
+        states=made.program.states,
+        num_blocks=num_blocks,
+        num_copies=MOST_COPIES,
     )
-    batch = Batch(
-        scheduler.seats, scheduler.tables, group="kv", max_step_tokens=resolved.max_step_tokens
-    )
+    parts.runner.warm_up()
     return Loaded(
-        engine=Engine(scheduler, Runner(program, batch)),
+        engine=parts.engine(max_in_flight=resolved.max_in_flight),
         tokenizer=tokenizer,
-        chat=_chat(tokenizer),
+        chat=chat_of(tokenizer),
         model_name=settings.served_model_name or checkpoint.name,
         max_context_tokens=resolved.max_context_tokens,
         eos_ids=tokenizer.eos_ids,
         plan=made,
         default_sampling=default_sampling(checkpoint.generation),
     )
+
+
+def _num_blocks(made: Plan) -> Mapping[str, int]:
+    """Give what each state group has room for, the null blocks included."""
+    resolved, states = made.resolved, made.program.states
+    own = resolved.window_blocks
+    return blocks_of(
+        states,
+        num_blocks={each.name: 1 + own.get(each.name, resolved.num_blocks) for each in states},
+        max_requests=resolved.max_requests,
+        num_snapshots=made.num_snapshots,
+    )
+
+
+def chat_of(tokenizer: Tokenizer) -> ChatTemplate | None:
+    """Give the chat template that came with a tokenizer, None where none did."""
+    if not tokenizer.chat_templates:
+        return None
+    from octavo.chat.template import ChatTemplate
+
+    return ChatTemplate(tokenizer.chat_templates, tokenizer.special_tokens)
 
 
 def choose(device: str | None) -> tuple[Platform, DeviceSettings]:
@@ -233,19 +289,23 @@ class _Prepared:
     plan: Plan
     road: Road
     site: Site
+    limits: SchedulerLimits
 
 
 def _prepare(settings: Settings, report: Report) -> _Prepared:
-    checkpoint = _checkpoint(settings, report)
+    checkpoint = _rounded(_checkpoint(settings, report), settings.quantization)
     open_road = road(checkpoint)
     platform, device_settings = choose(settings.device)
+    if settings.batch_invariant:
+        device_settings = replace(device_settings, batch_invariant=_offered(platform))
     report(f"opening the device '{platform.info.name}'")
     try:
         context = platform.open_device(settings.devices or (0,), device_settings)
         site = Site(platform, context, platform.make_memory(context))
         taken = open_road(site)
         resolved = _resolve(settings, taken, site)
-        program = _program(taken, resolved)
+        limits = limits_of(settings, resolved, vocab_size=taken.vocab_size)
+        program = _program(taken, resolved, settings)
         num_nodes = sum(len(graph.nodes) for graph in program.entries.values())
         report(f"binding {num_nodes} nodes, {taken.words}")
         binding = bind(program, platform, context)
@@ -261,13 +321,35 @@ def _prepare(settings: Settings, report: Report) -> _Prepared:
         road=taken.words,
         weight_bytes=weight_bytes(taken.facts, _dtype(resolved.dtype)),
     )
-    return _Prepared(made, taken, site)
+    return _Prepared(made, taken, site, limits)
+
+
+def _offered(platform: Platform) -> bool:
+    if "batch_invariant" in platform.info.claims:
+        return True
+    raise DeviceError(
+        f"--batch-invariant: '{platform.info.name}' does not promise it. Leave the flag out, or "
+        "choose a platform that does with --device."
+    )
 
 
 def _checkpoint(settings: Settings, report: Report) -> Checkpoint:
     if settings.model is None:
         return find(str(demo_model(settings.cache_dir, report=report)))
-    return find(settings.model, hub_cache=settings.hub_dir)
+    return find(
+        settings.model,
+        hub_cache=settings.hub_dir,
+        revision=settings.revision,
+        load_format=settings.load_format,
+        seed=settings.seed,
+        mirror=settings.cache_dir / "remote",
+    )
+
+
+def _rounded(checkpoint: Checkpoint, quantization: str | None) -> Checkpoint:
+    check_format(quantization)
+    told = words(checkpoint.quantised, quantization)
+    return replace(checkpoint, rounding=quantization, quantised=told)
 
 
 def _resolve(settings: Settings, taken: Road, site: Site) -> Resolved:
@@ -278,16 +360,18 @@ def _resolve(settings: Settings, taken: Road, site: Site) -> Resolved:
         free_bytes=site.memory.stats().free_bytes,
         shares_host_memory=info.host_memory,
         block_size=info.block_size,
+        max_in_flight=info.max_in_flight,
     )
     return resolve(settings, taken.facts, facts)
 
 
-def _program(taken: Road, resolved: Resolved) -> ProgramDef:
+def _program(taken: Road, resolved: Resolved, settings: Settings) -> ProgramDef:
     limits = Limits(
         max_step_tokens=resolved.max_step_tokens,
         max_requests=resolved.max_requests,
         max_blocks=-(-resolved.max_context_tokens // resolved.block_size),
         block_size=resolved.block_size,
+        max_logprobs=num_logprobs(settings, taken.vocab_size),
     )
     return taken.program(dtype=_dtype(resolved.dtype), limits=limits)
 
@@ -297,11 +381,3 @@ def _dtype(name: str) -> DType:
         if dtype == name:
             return dtype
     raise ModelError(f"the dtype '{name}' is not known")
-
-
-def _chat(tokenizer: Tokenizer) -> ChatTemplate | None:
-    if tokenizer.chat_template is None:
-        return None
-    from octavo.chat.template import ChatTemplate
-
-    return ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)

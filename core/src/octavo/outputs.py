@@ -8,30 +8,51 @@ Does not know the engine, and does not choose tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from octavo.asking import Loaded, SamplingParams
+from octavo.asking import Model, SamplingParams
 from octavo.detokenize import Detokenizer
 from octavo.request import FinishReason, Request
+from octavo.sampling.parameters import ALL_LOGPROBS
+from octavo.step import Logprobs, Scored
 
-PROMPT_TAIL_TOKENS = 16
-"""How much of the prompt decides how an output begins: a few tokens make any character whole."""
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """How likely a token was by the model alone; of rank 1 is the likeliest.
+
+    `decoded_token` is its text, with a replacement for what is no whole character.
+    """
+
+    logprob: float
+    rank: int
+    decoded_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionOutput:
-    """One output. `stop_reason` is the stop string or the stop token that the caller named."""
+    """One output. `stop_reason` is the stop string or the stop token that the caller named.
+
+    `logprobs` are, by id, those of each token and of the likeliest in its place, and
+    `cumulative_logprob` is the sum of the tokens' own; None where nobody asked.
+    """
 
     index: int
     text: str
     token_ids: list[int]
     finish_reason: FinishReason | None
     stop_reason: str | int | None
+    logprobs: list[dict[int, Logprob]] | None = None
+    cumulative_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """A prompt and what was made of it. `prompt` is None where token ids were given."""
+    """A prompt and what was made of it. `prompt` is None where token ids were given.
+
+    `prompt_logprobs` are as an output's, None for the first token, before which there is none.
+    """
 
     request_id: str
     prompt: str | None
@@ -39,23 +60,29 @@ class RequestOutput:
     outputs: list[CompletionOutput]
     finished: bool
     num_cached_tokens: int
+    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
 
 
 class OutputText:
     """One request's output while it grows."""
 
-    def __init__(self, model: Loaded, request: Request, params: SamplingParams) -> None:
+    def __init__(self, model: Model, request: Request, params: SamplingParams) -> None:
         self.request = request
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.stop_reason: str | int | None = None
         self._params = params
+        self._tokenizer = model.tokenizer
+        self._told: list[Logprobs] = []
+        self._written: list[dict[int, Logprob]] = []
+        self._scored: dict[int, Scored] = {}
         self._pieces: list[str] = []
         self._detokenizer = Detokenizer(
             model.tokenizer,
-            request.prompt_ids[-PROMPT_TAIL_TOKENS:].tolist(),
+            request.prompt_ids.data,
             stop=params.stop_texts,
             include_stop=params.include_stop_str_in_output,
+            min_tokens=params.min_tokens,
             skip_special_tokens=params.skip_special_tokens,
         )
 
@@ -63,6 +90,16 @@ class OutputText:
     def text(self) -> str:
         """Give all the text so far."""
         return "".join(self._pieces)
+
+    @property
+    def cumulative_logprob(self) -> float:
+        """Give the sum of the logprobs of all tokens that were told of."""
+        return float(sum(float(told.logprob[0]) for told in self._told))
+
+    def tell(self, told: Logprobs) -> None:
+        """Take how likely the token that comes next is; kept where the client wants to know."""
+        if self.finish_reason is None and self._params.logprobs is not None:
+            self._told.append(told)
 
     def push(self, token: int, ended: FinishReason | None) -> str:
         """Take the next token and give the text that became sure with it.
@@ -73,13 +110,16 @@ class OutputText:
         if self.finish_reason is not None:
             return ""
         self.token_ids.append(token)
+        detokenizer = self._detokenizer
         text = ""
-        if ended != "stop" or self._params.include_stop_str_in_output:
-            text = self._detokenizer.push([token]).text
+        is_shown = ended != "stop" or self._params.include_stop_str_in_output
+        if is_shown and self._params.detokenize:
+            plain = detokenizer.text_of[token] if detokenizer.is_plain else None
+            text = detokenizer.push((token,)) if plain is None else plain
         if ended is not None:
-            text += self._detokenizer.finish()
-        if self._detokenizer.stopped_by is not None:
-            self.finish_reason, self.stop_reason = "stop", self._detokenizer.stopped_by
+            text += detokenizer.finish()
+        if detokenizer.stopped_by is not None:
+            self.finish_reason, self.stop_reason = "stop", detokenizer.stopped_by
         elif ended is not None:
             self.finish_reason = ended
             if ended == "stop" and token in self._params.stop_token_ids:
@@ -88,12 +128,74 @@ class OutputText:
             self._pieces.append(text)
         return text
 
+    def end(self, reason: FinishReason) -> str:
+        """End without a further token; give the text that was held back."""
+        if self.finish_reason is not None:
+            return ""
+        self.finish_reason = reason
+        text = self._detokenizer.finish()
+        if text:
+            self._pieces.append(text)
+        return text
+
+    def score(self, scored: Scored) -> None:
+        """Take how likely a part of the prompt was; the same part again changes nothing."""
+        self._scored[scored.first] = scored
+
+    @property
+    def told(self) -> Sequence[Logprobs]:
+        """Give how likely each token was, as far as known; nothing where nobody asked."""
+        return self._told
+
+    def prompt_told(self) -> list[Logprobs | None]:
+        """Give how likely each token of the prompt was; None for the first, and where unknown."""
+        found: list[Logprobs | None] = [None] * self.request.num_prompt_tokens
+        for first, scored in self._scored.items():
+            for place in range(len(scored.logprobs.logprob)):
+                found[first + place] = scored.logprobs[place : place + 1]
+        return found
+
+    def prompt_logprobs(self) -> list[dict[int, Logprob] | None] | None:
+        """Give how likely the prompt was; None where nobody asked."""
+        asked = self._params.prompt_logprobs
+        if asked is None:
+            return None
+        tokens = self.request.prompt_ids.tolist()
+        return [
+            None if told is None else self._logprobs(told, token, asked)
+            for told, token in zip(self.prompt_told(), tokens, strict=True)
+        ]
+
+    def _logprobs(self, told: Logprobs, token: int, asked: int) -> dict[int, Logprob]:
+        """Write out one token's logprobs: its own, and of as many likeliest ids."""
+        count = self._tokenizer.vocab_size if asked == ALL_LOGPROBS else asked
+        own = Logprob(float(told.logprob[0]), int(told.rank[0]) + 1, self._text(token))
+        likeliest = zip(
+            told.top_ids[0, :count].tolist(), told.top_logprobs[0, :count].tolist(), strict=True
+        )
+        found = {token: own}
+        for rank, (each, logprob) in enumerate(likeliest, 1):
+            found.setdefault(each, Logprob(logprob, rank, self._text(each)))
+        return found
+
+    def _text(self, token: int) -> str:
+        return self._tokenizer.token_bytes(token).decode("utf-8", "replace")
+
     def completion(self, index: int) -> CompletionOutput:
         """Give the output as it stands."""
+        asked = self._params.logprobs
+        logprobs = None
+        if asked is not None:
+            first = len(self._written)
+            news = zip(self._told[first:], self.token_ids[first:], strict=False)
+            self._written += [self._logprobs(told, token, asked) for told, token in news]
+            logprobs = list(self._written)
         return CompletionOutput(
             index=index,
             text=self.text,
-            token_ids=self.token_ids,
+            token_ids=list(self.token_ids),
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
+            logprobs=logprobs,
+            cumulative_logprob=None if asked is None else self.cumulative_logprob,
         )

@@ -16,6 +16,7 @@ Knows nothing of blocks, batches or text.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NewType
 
@@ -26,6 +27,7 @@ from octavo.sampling import SamplingParams, derived_seed
 from octavo_platforms.inputs import Ints
 
 RequestId = NewType("RequestId", str)
+Turn = NewType("Turn", tuple[int, int])
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
@@ -38,12 +40,43 @@ class Phase(Enum):
     FINISHED = "finished"
 
 
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A picture or sound behind a run of tokens, by a digest of its content.
+
+    Units: it stands at the positions `first` to `first + num_tokens - 1`.
+    """
+
+    first: int
+    num_tokens: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheKeys:
+    """What parts contexts whose tokens are the same.
+
+    Chains of different salts share no name, nor do those of different adapters; blocks that stand
+    before all media are shared whatever comes behind.
+    """
+
+    salt: str = ""
+    adapter: str = ""
+    media: Sequence[Media] = ()
+
+
+NO_KEYS = CacheKeys()
+
+
 class Request:
     """One prompt and the output that grows from it.
 
     `stop_ids` are the tokens that end the output: the client's, and the model's own
     (`eos_ids`) unless the client ignores them. A stop token is part of the output. Requests
-    share remembered blocks only where their `cache_salt` is the same.
+    share remembered blocks only where their `cache_keys` allow it. One that `is_late` is in
+    no step while a token of it is unread, because its next step brings what follows from that.
+    `needs` are the bits of `sampling.needs`, once somebody knows what the program offers.
+    `turn` says before whom it comes, lower first; a policy makes it of `priority` and arrival.
 
     Raises: ClientError, for a prompt that is empty or is not a list of token ids.
     """
@@ -51,16 +84,21 @@ class Request:
     __slots__ = (
         "_phase",
         "arrival",
-        "cache_salt",
+        "cache_keys",
         "context",
         "finish_reason",
+        "has_begun",
+        "is_late",
+        "needs",
         "num_cached_tokens",
         "params",
+        "priority",
         "prompt_ids",
         "request_id",
         "seat",
         "seed",
         "stop_ids",
+        "turn",
     )
 
     def __init__(
@@ -71,15 +109,24 @@ class Request:
         *,
         eos_ids: Collection[int] = (),
         cache_salt: str = "",
+        adapter: str = "",
+        media: Sequence[Media] = (),
+        is_late: bool = False,
+        priority: int = 0,
     ) -> None:
         own = frozenset() if params.ignore_eos else frozenset(eos_ids)
         self.request_id = RequestId(request_id)
         self.prompt_ids = _token_ids(prompt_ids)
         self.params = params
         self.stop_ids: frozenset[int] = own | frozenset(params.stop_token_ids)
-        self.cache_salt = cache_salt
+        self.cache_keys = CacheKeys(salt=cache_salt, adapter=adapter, media=tuple(media))
+        self.is_late = is_late
+        self.priority = priority
+        self.needs = 0
+        self.has_begun = False
         self.context = self.prompt_ids
         self.arrival: int | None = None
+        self.turn: Turn | None = None
         self.seed: int | None = params.seed
         self.seat: int | None = None
         self.finish_reason: FinishReason | None = None
@@ -102,16 +149,18 @@ class Request:
         tokens: list[int] = self.context[len(self.prompt_ids) :].tolist()
         return tokens
 
-    def arrive(self, arrival: int, *, engine_seed: int) -> None:
-        """Take a place in the queue, and a seed where the client gave none."""
+    def arrive(self, arrival: int, *, engine_seed: int, turn: Turn | None = None) -> None:
+        """Take a turn, that of who came first if none is given, and a seed if there is none."""
         self._move({Phase.NEW}, Phase.WAITING)
         self.arrival = arrival
+        self.turn = Turn((0, arrival)) if turn is None else turn
         if self.seed is None:
             self.seed = derived_seed(engine_seed, arrival)
 
     def start(self, seat: int) -> None:
         """Begin to run, or to run again, in a seat."""
         self._move({Phase.WAITING}, Phase.RUNNING)
+        self.has_begun = True
         self.seat = seat
 
     def preempt(self, context: Ints) -> None:

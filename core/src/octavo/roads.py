@@ -12,16 +12,20 @@ Knows nothing of settings, schedulers or faces.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from octavo.config import ITEM_BYTES, ModelFacts
-from octavo.errors import DeviceError, ModelError
-from octavo.graph.passes import optimised
+from octavo.errors import DeviceError, ModelError, NotBuilt
+from octavo.fit import Window
+from octavo.graph.passes import optimised, with_copies, with_windows
 from octavo.models.decoder import Limits
+from octavo.models.family import Family
 from octavo.models.foreign import foreign_program
-from octavo.models.registry import Family, find_family, not_built
+from octavo.models.registry import find_family, not_built
 from octavo.models.spec import DecoderSpec
+from octavo.weights.code import own_code
+from octavo.weights.dummy import DummyWeights
 from octavo.weights.find import Checkpoint
 from octavo.weights.load import from_checkpoint
 from octavo.weights.load import load as load_weights
@@ -36,7 +40,9 @@ from octavo_platforms.tensor import DType
 
 Report = Callable[[str], None]
 
+MOST_COPIES = 16
 _SPEC_DTYPE = "torch_dtype"
+_TINY = Limits(max_step_tokens=1, max_requests=1, max_blocks=1, block_size=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,22 @@ class Road(Protocol):
 def road(checkpoint: Checkpoint) -> Callable[[Site], Road]:
     """Find a checkpoint's road as far as it can be known without a device.
 
-    Raises: ModelError, for a config that contradicts itself or asks for what is not built.
+    What a family refuses to build may run by the platform's own code, as what no family knows.
+
+    Raises: ModelError, for a config that contradicts itself.
     """
     family = find_family(checkpoint.config)
     if family is None:
-        return lambda site: _foreign(checkpoint, site)
-    spec = family.spec(checkpoint.config)
+        reason = not_built(checkpoint.config) + own_code(checkpoint.config)
+        return lambda site: _foreign(checkpoint, site, reason)
+    try:
+        spec = family.spec(checkpoint.config)
+    except NotBuilt as refusal:
+        reason = str(refusal)
+        return lambda site: _foreign(checkpoint, site, reason)
+    if isinstance(checkpoint.source, DummyWeights):
+        smallest = family.program(spec, dtype="float32", limits=_TINY)
+        checkpoint = replace(checkpoint, source=checkpoint.source.of(smallest))
     return lambda site: GraphRoad(checkpoint, family, spec, site)
 
 
@@ -116,12 +132,22 @@ class GraphRoad:
     @property
     def facts(self) -> ModelFacts:
         """Count what the smallest program of the family holds."""
-        tiny = Limits(max_step_tokens=1, max_requests=1, max_blocks=1, block_size=1)
-        counted = self.family.program(self.spec, dtype="float32", limits=tiny)
+        counted = self.family.program(self.spec, dtype="float32", limits=_TINY)
+        states = with_windows(counted).states
+        own = [each for each in states if each.kind == "recurrent"]
         return ModelFacts(
             dtype=_checkpoint_dtype(self.checkpoint.config),
             max_context_tokens=self.spec.max_context_tokens,
-            kv_numbers=sum(state.bytes_per_block // 4 for state in counted.states),
+            kv_numbers=sum(
+                each.bytes_per_block // 4 for each in states if each.kind in ("paged", "cross")
+            ),
+            seat_bytes=sum(each.bytes_per_block * each.ring for each in own),
+            snapshot_bytes=sum(each.bytes_per_block for each in own),
+            windows=[
+                Window(each.name, each.window, each.bytes_per_block // 4)
+                for each in states
+                if each.window is not None
+            ],
             num_weights=sum(weight.num_bytes // 4 for weight in counted.weights),
         )
 
@@ -134,7 +160,8 @@ class GraphRoad:
         """Write the family's graph in the checkpoint's names, and optimise it."""
         written = self.family.program(self.spec, dtype=dtype, limits=limits)
         named = from_checkpoint(written, self.checkpoint)
-        return optimised(named, one_step="step" in self.site.platform.info.claims)
+        parted = with_copies(with_windows(named), most=MOST_COPIES)
+        return optimised(parted, one_step="step" in self.site.platform.info.claims)
 
     def compiled(self, bound: Bound, *, report: Report) -> Program:
         """Place every weight and compile."""
@@ -154,15 +181,17 @@ class GraphRoad:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRoad:
-    """A model that the platform runs with code of its own."""
+    """A model that the platform runs with code of its own. `why` says what no family has of it."""
 
     checkpoint: Checkpoint
     model: ForeignModel
+    why: str
 
     @property
     def words(self) -> str:
-        """Say who runs it."""
-        return f"without a graph: {self.model.words}, around our attention and sampling"
+        """Say who runs it, and why no family does."""
+        reason = self.why.removeprefix("config.json: ").partition(". Built:")[0]
+        return f"without a graph: {self.model.words}, around our attention and sampling ({reason})"
 
     @property
     def facts(self) -> ModelFacts:
@@ -206,17 +235,22 @@ def weight_bytes(facts: ModelFacts, dtype: DType) -> int:
     return facts.num_weights * ITEM_BYTES[dtype]
 
 
-def _foreign(checkpoint: Checkpoint, site: Site) -> ForeignRoad:
+def _foreign(checkpoint: Checkpoint, site: Site, why: str) -> ForeignRoad:
     if checkpoint.format != "safetensors":
-        raise ModelError(not_built(checkpoint.config))
+        raise ModelError(why)
+    if checkpoint.rounding is not None:
+        raise ModelError(
+            f"{why.removesuffix('.')}. And --quantization rounds weights of models with a graph "
+            "only. Leave it out, or choose another model."
+        )
     spec = ForeignSpec(path=checkpoint.path, config=checkpoint.config)
     try:
         model = site.platform.bind_model(spec, site.context)
     except CannotBind as error:
         raise ModelError(
-            f"{not_built(checkpoint.config)} And {error}. Choose another model or --device."
+            f"{why.removesuffix('.')}. And {error}. Choose another model or --device."
         ) from error
-    return ForeignRoad(checkpoint, model)
+    return ForeignRoad(checkpoint, model, why)
 
 
 def _checkpoint_dtype(config: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
@@ -114,14 +115,51 @@ def test_date_is_the_clocks() -> None:
     assert render("{{ strftime_now('%d %b %Y') }}") == "26 Jul 2024"
 
 
-def test_extra_names_reach_the_template_but_replace_nothing() -> None:
-    assert render("{{ thinking }} {{ messages | length }}", thinking=True, messages=[]) == "True 1"
+def test_extra_names_reach_the_template() -> None:
+    assert render("{{ thinking }} {{ x is none }}", thinking=True, x=None) == "True True"
+    assert render("{{ bos_token }}", bos_token="<other>") == "<other>"
+    assert render("{{ documents }}", documents=[{"text": "a"}]) == "[{'text': 'a'}]"
 
 
-def test_refusal_of_the_template_is_the_clients_error() -> None:
-    with pytest.raises(ClientError, match="refuses: no images") as caught:
-        render("{{ raise_exception('no images') }}")
+@pytest.mark.parametrize("name", ["messages", "add_generation_prompt", "continue_final_message"])
+def test_extra_names_do_not_replace_what_the_request_says_elsewhere(name: str) -> None:
+    with pytest.raises(ClientError, match=f"'{name}' from the request itself") as caught:
+        render("{{ messages }}", **{name: []})
+    assert caught.value.param == "chat_template_kwargs"
+
+
+def test_refusal_of_the_template_is_the_clients_error_with_its_line() -> None:
+    with pytest.raises(ClientError, match=r"refuses: no images \(line 2\)") as caught:
+        render("{% if true %}\n{{ raise_exception('no images') }}\n{% endif %}")
     assert caught.value.param == "messages"
+    with pytest.raises(ClientError, match=r"not understand the messages: .* \(line 3\)\. Their"):
+        render("{% macro m() %}\n\n{{ 'a' + 1 }}{% endmacro %}\n{{ m() }}")
+
+
+def test_what_is_set_in_a_generation_block_stays_there() -> None:
+    source = "{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}"
+    assert render(source) == "21"
+
+
+def test_values_with_methods_reach_the_template_as_plain_ones() -> None:
+    @dataclass
+    class Image:
+        name: str
+
+        def save(self) -> str:
+            return "written"
+
+    class Opaque:
+        def save(self) -> str:
+            return "written"
+
+    assert render("{{ image.name }}{{ image.save is defined }}", image=Image("x")) == "xFalse"
+    assert render("{{ image }}{{ image.save is defined }}", image=Opaque()) == "<Opaque>False"
+
+
+def test_no_messages_are_refused() -> None:
+    with pytest.raises(ClientError, match="needs a message"):
+        ChatTemplate("x", {}).render([], add_generation_prompt=True)
 
 
 @pytest.mark.parametrize("source", ["{{ 'a' + messages[0] }}", "{{ 1 / 0 }}", "{{ x.y }}"])
@@ -133,6 +171,17 @@ def test_messages_that_the_template_cannot_handle_are_the_clients_error(source: 
 def test_text_that_is_no_template_is_refused_with_its_line() -> None:
     with pytest.raises(ModelError, match=r"no Jinja.*\(line 2\)"):
         ChatTemplate("{{ 1 }}\n{% if %}", {})
+    with pytest.raises(ModelError, match=r"template 'rag' is no Jinja: No filter .*\(line 1\)"):
+        ChatTemplate({"default": "x", "rag": "{{ 1 | no_such }}"}, {})
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{% for x in y %}" * 60 + "{% endfor %}" * 60, "{{ " + "(" * 5000 + ")" * 5000 + " }}"],
+)
+def test_text_that_is_nested_too_deep_is_refused(source: str) -> None:
+    with pytest.raises(ModelError, match="no Jinja"):
+        ChatTemplate(source, {})
 
 
 @pytest.mark.parametrize(
@@ -145,6 +194,16 @@ def test_text_that_is_no_template_is_refused_with_its_line() -> None:
         "{{ dict.__subclasses__() }}",
         "{{ raise_exception.__globals__['json'] }}",
         "{{ cycler.__init__.__globals__.os }}",
+        "{{ ''|attr('__class__')|attr('mro') }}",
+        "{{ '{0.__class__.__mro__}'.format(1) }}",
+        "{{ ''['format']('{0.__class__}', 1).mro() }}",
+        "{{ namespace(__class__=1) }}",
+        "{{ (namespace(x=1)|attr('_Namespace__attrs')).clear() }}",
+        "{{ messages.__setitem__(0, 1) }}",
+        "{{ strftime_now.__closure__[0].cell_contents.__self__() }}",
+        "{{ self._TemplateReference__context.parent }}",
+        "{% import 'os' as os %}",
+        "{% include '/etc/passwd' %}",
     ],
 )
 def test_template_cannot_leave_its_sandbox(source: str) -> None:

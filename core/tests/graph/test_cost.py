@@ -5,7 +5,7 @@ from __future__ import annotations
 from octavo.graph.cost import Cost, Load, costs
 from octavo.graph.passes import merged
 from octavo.models.decoder import Limits
-from octavo.testing.toys import adapters, experts, llama, windows
+from octavo.testing.toys import adapters, cross, experts, latent, llama, recurrent, windows
 
 LIMITS = Limits(max_step_tokens=64, max_requests=8, max_blocks=16, block_size=16)
 
@@ -83,3 +83,55 @@ def test_an_adapter_costs_its_rank() -> None:
     at = next(i for i, node in enumerate(forward.nodes) if node.op == "lora_delta")
     load = Load(num_tokens=6, num_requests=2, context_tokens=3)
     assert costs(forward, program, load)[at].flops == 2 * 6 * adapters.RANK * (48 + 48)
+
+
+def test_attention_over_latents_costs_the_form_that_is_less() -> None:
+    program = latent.program(llama.spec(), limits=LIMITS)
+    forward = program.entries["forward"]
+    at = next(i for i, node in enumerate(forward.nodes) if node.op == "latent_attention")
+
+    def cost(num_tokens: int, context_tokens: int) -> Cost:
+        load = Load(num_tokens=num_tokens, num_requests=1, context_tokens=context_tokens)
+        return costs(forward, program, load)[at]
+
+    heads, by_weight = 6, latent.RANK * (latent.PLAIN + latent.VALUE)
+    row, narrow = latent.RANK + latent.ROPE, latent.PLAIN + latent.ROPE + latent.VALUE
+    absorbed = 64 * (latent.RANK + row) + by_weight
+    assert cost(1, 64).flops == 2 * heads * absorbed
+    expanded = 64 * (64 * narrow + by_weight)
+    assert cost(64, 64).flops == 2 * heads * expanded
+    assert expanded < 64 * absorbed
+    table = 4  # one more block in it
+    assert cost(1, 64).num_bytes - cost(1, 48).num_bytes == 16 * row * 4 + table
+
+
+def test_cross_attention_reads_a_source_of_every_request_whatever_is_new() -> None:
+    toy, load = llama.spec(), Load(num_tokens=5, num_requests=3, context_tokens=40)
+    limits = Limits(max_step_tokens=64, max_requests=8, max_blocks=16, block_size=16)
+    program = cross.program(toy, limits=limits)
+    graph = program.entries["forward"]
+    found = [
+        cost
+        for node, cost in zip(graph.nodes, costs(graph, program, load), strict=True)
+        if node.op == "cross_attention"
+    ]
+    rows, slot = 5 * toy.heads * toy.head_width, 2 * toy.kv_heads * toy.head_width * 4
+    causes = (3 + 1 + 3 + 3 * cross.MAX_SOURCE_BLOCKS) * 4
+    assert found == [Cost(4 * rows * 40, 2 * rows * 4 + 3 * 40 * slot + causes)] * toy.layers
+
+
+def test_a_recurrent_state_costs_its_rows_however_long_the_context_is() -> None:
+    program = recurrent.program(llama.spec(), limits=LIMITS)
+    forward = program.entries["forward"]
+    at = next(i for i, node in enumerate(forward.nodes) if node.op == "selective_scan")
+
+    def cost(num_tokens: int, context_tokens: int) -> Cost:
+        load = Load(num_tokens=num_tokens, num_requests=3, context_tokens=context_tokens)
+        return costs(forward, program, load)[at]
+
+    assert cost(3, 16) == cost(3, 64)
+    state = recurrent.HEADS * recurrent.WIDTH * recurrent.NUMBERS
+    assert cost(3, 16).flops == 2 * 3 * 3 * state
+    operands = 2 * recurrent.INNER + recurrent.HEADS + 2 * recurrent.SHARED
+    causes = 4 * (2 * recurrent.HEADS + 4 + 3 + 3)
+    assert cost(3, 16).num_bytes == 4 * 3 * operands + causes + 2 * 3 * 4 * state

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from octavo.graph.builder import ProgramBuilder
 from octavo.graph.passes import composed, fused, merged, optimised
 from octavo.models.decoder import Limits
 from octavo.testing.drive import Running, run_on
@@ -86,6 +87,18 @@ def test_step_runs_forward_then_sample() -> None:
     assert len(step.nodes) == sum(sizes)
     assert [name for name, _ in step.outputs] == ["tokens"]
     assert "logits" not in {leaf.name for leaf in step.leaves}
+
+
+def test_taps_of_an_entry_stay_outputs_of_the_step() -> None:
+    made = ProgramBuilder("tapped", dtype="float32", symbols=LIMITS.symbols())
+    first, second = made.entry("forward"), made.entry("sample")
+    x = first.input("x", (4,), "float32")
+    first.output("hidden@layers.0", first.one("silu", x))
+    first.output("logits", first.one("add", x, x))
+    logits = second.input("logits", (4,), "float32")
+    second.output("tokens", second.one("silu", logits))
+    step = composed(made.finish(), "step", ("forward", "sample")).entries["step"]
+    assert {name for name, _ in step.outputs} == {"hidden@layers.0", "tokens"}
 
 
 @pytest.mark.parametrize("attention_bias", [False, True])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from octavo.kv.seats import NO_TOKEN, Seats
+from octavo.kv.seats import Seats
+from octavo_platforms.inputs import NO_TOKEN
 
 
 def take(seats: Seats, *, stop_ids: tuple[int, ...] = ()) -> int | None:
@@ -55,3 +56,11 @@ def test_a_long_list_of_stop_tokens_leaves_the_other_rows_as_they_were() -> None
 def test_a_free_seat_cannot_be_released() -> None:
     with pytest.raises(AssertionError):
         Seats(max_requests=1, max_context_tokens=8).release(1)
+
+
+def test_a_token_ends_the_output_of_the_seat_that_has_it_as_a_stop_token_only() -> None:
+    seats = Seats(max_requests=3, max_context_tokens=8)
+    for stop_ids in ((), (5,), (5, 6, 7)):
+        take(seats, stop_ids=stop_ids)
+    found = seats.are_stops(np.array([1, 2, 3, 2, 3, 1]), np.array([5, 5, 5, 7, 7, 0], np.int32))
+    assert found.tolist() == [False, True, True, False, True, False]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from octavo.errors import ModelError
+from octavo.models.llama import llama_spec
 from octavo.models.registry import family
-from octavo.models.spec import llama_spec, rope_spec
+from octavo.models.rope import rope_spec
 
 CONFIG: Mapping[str, object] = {
     "vocab_size": 100,
@@ -35,8 +36,8 @@ def test_a_head_is_as_wide_as_the_model_over_its_heads_unless_it_says_so() -> No
         ({"hidden_size": "64"}, "'hidden_size' has to be a positive integer, not '64'"),
         ({"vocab_size": None}, "'vocab_size' has to be a positive integer"),
         ({"num_key_value_heads": 3}, "8 heads cannot share 3 KV heads"),
-        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_type 'yarn' is not built"),
+        ({"hidden_act": "mish"}, "activation 'mish' is not built"),
+        ({"rope_scaling": {"rope_type": "ntk", "factor": 2.0}}, "rope_type 'ntk' is not built"),
         ({"rms_norm_eps": None}, "'rms_norm_eps' has to be a number"),
     ],
 )

@@ -105,15 +105,14 @@ def test_a_chat_that_cannot_be_is_refused_by_its_parameter(
 @pytest.mark.parametrize(
     "wish",
     [
-        {"n": 2},
-        {"n": True},
-        {"best_of": 3},
-        {"top_p": 0.9},
+        {"use_beam_search": True},
+        {"length_penalty": 2},
+        {"suffix": "and then"},
+        {"truncate_prompt_tokens": 5},
+        {"kv_transfer_params": {}},
         {"top_k": 5},
-        {"presence_penalty": 0.1},
-        {"logit_bias": {"5": 1}},
         {"logprobs": 0},
-        {"min_tokens": 3},
+        {"best_of": 3},
         {"response_format": {"type": "json_object"}},
         {"store": True},
     ],
@@ -178,7 +177,10 @@ class BrokenTemplate(ChatTemplate):
         messages: Sequence[Mapping[str, object]],
         *,
         add_generation_prompt: bool,
+        continue_final_message: bool | str = False,
         tools: Sequence[Mapping[str, object]] | None = None,
+        documents: Sequence[Mapping[str, object]] | None = None,
+        name: str | None = None,
         extra: Mapping[str, object] = MappingProxyType({}),
     ) -> str:
         raise RuntimeError("secret of the inside")

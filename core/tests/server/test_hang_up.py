@@ -8,12 +8,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from octavo.batch import Batch
-from octavo.engine import Engine
-from octavo.runner import Runner
-from octavo.scheduler import Limits, Scheduler
+from octavo.heart import heart
+from octavo.scheduler import Limits
 from octavo.testing.loaded import VOCAB_SIZE, NullLoaded, byte_tokenizer, null_limits
-from octavo.testing.null import GROUP, NullPending, NullProgram, by_hand, null_engine
+from octavo.testing.null import NullPending, NullProgram, by_hand, null_engine
 from octavo.testing.served import Live, running, until
 from octavo_platforms.inputs import StepInputs
 
@@ -67,8 +65,8 @@ def test_a_client_that_hangs_up_while_it_waits_is_forgotten(
         until(lambda: engine.stats.running == 2)
         with endless.connect() as waiting:
             waiting.sendall(post(GENERATE, {**body, "prompt": "c", "stream": True}))
-            until(lambda: engine.stats.waiting == 1)
-        until(lambda: engine.stats.waiting == 0)
+            until(lambda: endless.engine.seen.waiting == 1)
+        until(lambda: endless.engine.seen.waiting == 0)
         assert engine.stats.running == 2
     until(lambda: not engine.has_work)
 
@@ -101,9 +99,7 @@ class BreakingProgram(NullProgram):
 def breaking() -> Iterator[Live]:
     """A server whose engine breaks at the sixth step."""
     limits = null_limits()
-    scheduler = Scheduler(limits)
-    batch = Batch(scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=64)
-    engine = Engine(scheduler, Runner(BreakingProgram(limits, at=5), batch))
+    engine = heart(BreakingProgram(limits, at=5), limits).engine()
     with running(NullLoaded(engine=engine)) as server:
         yield server
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from octavo.heart import GROUP
 from octavo.scheduler import Limits
-from octavo.testing.null import GROUP, NullProgram, by_hand, null_logits
+from octavo.testing.null import NullProgram, by_hand, null_logits
 from octavo_platforms.inputs import GroupInputs, SamplingRows, StepInputs, StepShape
 
 LIMITS = Limits(
@@ -31,6 +32,7 @@ def inputs(tokens: list[int], *, computed: int, table: list[int]) -> StepInputs:
         rows=np.array([count - 1], np.int32),
         sampling=None,
         groups={GROUP: GroupInputs(np.array([table], np.int32))},
+        row_seat=np.array([1], np.int32),
     )
 
 

@@ -15,6 +15,7 @@ from tokenizers import Regex, models, pre_tokenizers, trainers
 from octavo.errors import ModelError
 from octavo.tokenizer import Tokenizer
 from octavo.tokenizer.gguf import load_metadata
+from octavo.tokenizer.words import WORD_RULES, cutter
 from octavo.weights import find
 
 PATH = Path("tiny.gguf")
@@ -67,7 +68,7 @@ def test_both_forms_of_the_demo_model_agree_on_everything(
     assert ours.bos_id == theirs.bos_id == 1
     assert ours.eos_ids == theirs.eos_ids == {2}
     assert ours.special_tokens == theirs.special_tokens
-    assert ours.chat_template == theirs.chat_template
+    assert ours.chat_templates == theirs.chat_templates
     for token_id in range(49152):
         assert ours.token_text(token_id) == theirs.token_text(token_id)
 
@@ -112,6 +113,12 @@ def cut_into_words(tokenizer: Tokenizer, text: str) -> list[str]:
         ("gpt-2", " 2024"),  # digits together, with their space
         ("llama-bpe", "202"),  # three digits at most, without the space
         ("default", "202"),
+        ("qwen2", "2"),
+        ("tekken", "2"),
+        ("gpt-4o", "202"),
+        ("deepseek-v3", "202"),
+        ("chatglm-bpe", "202"),
+        ("command-r", "2"),
     ],
 )
 def test_rule_of_words_decides_how_digits_are_cut(pre: str, word: str) -> None:
@@ -224,3 +231,26 @@ def test_file_may_do_without_the_leading_space() -> None:
     metadata = {**sentencepiece_metadata(PIECES), "tokenizer.ggml.add_space_prefix": False}
     tokenizer = load_metadata(PATH, metadata, {})
     assert sentencepiece_texts(tokenizer, "abc") == ["<s>", "abc"]
+
+
+# What the tokenizer.json of a model of each kind cuts these texts into.
+CUTS = {
+    "qwen2": {"HelloWorld it's 12\n\n x": ["HelloWorld", " it", "'s", " ", "1", "2", "\n\n", " x"]},
+    "tekken": {"HelloWorld it's 12": ["Hello", "World", " it", "'s", " ", "1", "2"]},
+    "gpt-4o": {"HelloWorld it's 1234//\n": ["Hello", "World", " it's", " ", "123", "4", "//\n"]},
+    "deepseek-v3": {"x日本y 1234 (a)": ["x", "日本", "y", " ", "123", "4", " (", "a", ")"]},
+    "command-r": {"it's 12  x": ["it", "'s", " ", "1", "2", " ", " x"]},
+}
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_rule_of_words_cuts_as_the_models_own(pre: str) -> None:
+    for text, words in CUTS[pre].items():
+        pieces = cutter(WORD_RULES[pre]).pre_tokenize_str(text)
+        assert [text[start:end] for _, (start, end) in pieces] == words
+
+
+def test_named_chat_templates_are_read() -> None:
+    template = "tokenizer.chat_template"
+    metadata = {**byte_level_metadata("smollm"), template: "a", f"{template}.tool_use": "b"}
+    assert load_metadata(PATH, metadata, {}).chat_templates == {"default": "a", "tool_use": "b"}

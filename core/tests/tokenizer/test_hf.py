@@ -80,12 +80,19 @@ def test_ids_are_those_of_transformers(folder: Path, flags: Mapping[str, bool]) 
 
 
 def test_template_file_goes_before_the_settings(folder: Path) -> None:
-    assert load(folder, {}).chat_template is None
-    assert load(folder, {"chat_template": "one"}).chat_template == "one"
+    assert load(folder, {}).chat_templates == {}
+    assert load(folder, {"chat_template": "one"}).chat_templates == {"default": "one"}
     named = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": "two"}]
-    assert load(folder, {"chat_template": named}).chat_template == "two"
+    both = {"tool_use": "x", "default": "two"}
+    assert load(folder, {"chat_template": named}).chat_templates == both
     (folder / "chat_template.jinja").write_text("three")
-    assert load(folder, {"chat_template": "one"}).chat_template == "three"
+    assert load(folder, {"chat_template": named}).chat_templates == {"default": "three"}
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("four")
+    both = {"default": "three", "rag": "four"}
+    assert load(folder, {"chat_template": named}).chat_templates == both
+    transformers = pytest.importorskip("transformers")
+    assert transformers.PreTrainedTokenizerFast.from_pretrained(folder).chat_template == both
 
 
 def test_folder_without_tokenizer_is_refused_with_the_way_to_get_one(tmp_path: Path) -> None:
@@ -97,6 +104,41 @@ def test_broken_files_are_refused(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"tokenizer_config\.json is no JSON"):
         load_folder(folder, {}, {})
+    (folder / "tokenizer_config.json").write_text("{}")
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer\.json is no tokenizer"):
         load_folder(folder, {}, {})
+
+
+def test_older_files_beside_the_settings_are_read(folder: Path) -> None:
+    size = load(folder, {}).vocab_size
+    (folder / "added_tokens.json").write_text(json.dumps({"<x>": size, "<y>": size + 1}))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": "<x>"}))
+    tokenizer = load(folder, {"bos_token": "<s>"})
+    assert tokenizer.special_tokens == {"bos_token": "<s>", "pad_token": "<x>"}
+    assert tokenizer.encode("<x><y>", add_special_tokens=False) == [size, size + 1]
+    assert tokenizer.decode([size, size + 1], skip_special_tokens=True) == "<y>"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"additional_special_tokens": ["<x>", "<tool>"]},
+        {"extra_special_tokens": [{"content": "<x>", "__type": "AddedToken", "special": True}]},
+        {"extra_special_tokens": {"image_token": "<x>"}},
+        {"image_token": "<tool>"},
+    ],
+)
+def test_further_special_tokens_are_those_of_transformers(
+    folder: Path, settings: Mapping[str, object]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    tokenizer = load(folder, {"tokenizer_class": "PreTrainedTokenizerFast", **settings})
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    assert dict(tokenizer.special_tokens) == reference.special_tokens_map
+    for text in ("<x>a<tool>", "a"):
+        ids = tokenizer.encode(text, add_special_tokens=True)
+        assert ids == reference.encode(text)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == reference.decode(
+            ids, skip_special_tokens=True
+        )

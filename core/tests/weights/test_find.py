@@ -71,7 +71,7 @@ def test_broken_config_is_refused(tmp_path: Path, text: str, fact: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fact"),
     [
-        ("model.pt", "pickled checkpoint"),
+        ("model.pt", r"only pickled weights \(model\.pt\)"),
         ("model.safetensors", "give the folder"),
         ("x.txt", "no .gguf"),
     ],
@@ -112,3 +112,30 @@ def test_hub_name_with_several_snapshots_and_no_main_is_refused(tmp_path: Path) 
 def test_hub_name_that_was_not_downloaded_is_refused_with_how_to(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not been downloaded.*hf download org/tiny"):
         find("org/tiny", hub_cache=tmp_path)
+
+
+@pytest.mark.parametrize("revision", ["v1", "0ff1ce", "0ff1ce00"])
+def test_revision_is_a_ref_or_a_commit_or_its_beginning(tmp_path: Path, revision: str) -> None:
+    folder = tmp_path / "models--org--tiny"
+    write_folder(folder / "snapshots" / "ba5e0000")
+    wanted = write_folder(folder / "snapshots" / "0ff1ce00")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("ba5e0000")
+    (folder / "refs" / "v1").write_text("0ff1ce00")
+    assert find("org/tiny", hub_cache=tmp_path, revision=revision).path == wanted
+
+
+@pytest.mark.parametrize("revision", ["v2", "../snapshots/one", ""])
+def test_revision_that_was_not_downloaded_is_refused_with_those_that_were(
+    tmp_path: Path, revision: str
+) -> None:
+    for name in ("one", "two"):
+        write_folder(tmp_path / "models--org--tiny" / "snapshots" / name)
+    with pytest.raises(ModelError, match=r"at the revision .*; there are one, two\. Fetch it"):
+        find("org/tiny", hub_cache=tmp_path, revision=revision)
+
+
+def test_local_path_has_no_revision(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tiny")
+    with pytest.raises(ModelError, match=r"--revision v1 was given, but .* is a local path"):
+        find(str(folder), revision="v1")

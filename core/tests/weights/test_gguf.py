@@ -69,6 +69,48 @@ def test_quantised_types_are_widened_to_float32(write_gguf: WriteGGUF, name: str
     np.testing.assert_array_equal(read.array, gguf.dequantize(gguf.quantize(VALUES, kind), kind))
 
 
+@pytest.mark.parametrize("kind", list(GGMLQuantizationType), ids=lambda kind: kind.name)
+def test_every_type_that_the_library_can_widen_is_read_and_any_other_refused(
+    tmp_path: Path, kind: GGMLQuantizationType
+) -> None:
+    block, num_bytes = gguf.GGML_QUANT_SIZES[kind]
+    data = np.random.default_rng(0).integers(0, 256, (4, 2 * num_bytes), dtype=np.uint8)
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_tensor("x", data, raw_shape=data.shape, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    source = GGUFFile(tmp_path / "x.gguf").source
+    assert (source.shape("x"), source.kind("x")) == ((4, 2 * block), kind.name)
+    try:
+        with np.errstate(all="ignore"):  # random scales may be no numbers
+            expected = gguf.dequantize(data, kind)
+    except NotImplementedError:
+        expected = None
+    plain = {"F64": np.float64, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
+    if kind.name in plain:
+        stored = data.view(plain[kind.name])
+        np.testing.assert_array_equal(source.read("x").array, stored)
+    elif expected is None:
+        with pytest.raises(ModelError, match=f"'x' is stored as {kind.name}, which cannot be"):
+            source.dtype("x")
+    else:
+        np.testing.assert_array_equal(to_float(source.read("x")), expected)
+
+
+def test_experts_of_one_tensor_are_tensors_of_their_own(write_gguf: WriteGGUF) -> None:
+    stacked = np.sin(np.arange(3 * 6 * 64, dtype=np.float32)).reshape(3, 6, 64)
+    kind = GGMLQuantizationType.Q8_0
+    path = write_gguf(tensors={"blk.5.ffn_up_exps.weight": stacked}, kind=kind)
+    source = GGUFFile(path).source
+    assert list(source.names()) == [f"blk.5.ffn_up.{expert}.weight" for expert in range(3)]
+    for expert in range(3):
+        expected = gguf.dequantize(gguf.quantize(stacked[expert], kind), kind)
+        read = source.read(f"blk.5.ffn_up.{expert}.weight")
+        np.testing.assert_array_equal(read.array, expected)
+
+
 def test_every_prefix_of_a_file_is_refused_as_a_model_error(write_gguf: WriteGGUF) -> None:
     path = write_gguf()
     whole = path.read_bytes()

@@ -64,8 +64,14 @@ def test_other_architecture_is_refused_by_name(write_gguf: WriteGGUF) -> None:
         gguf_config(GGUFFile(write_gguf(architecture="mamba")))
 
 
-def test_llama_with_experts_is_refused(write_gguf: WriteGGUF) -> None:
-    with pytest.raises(ModelError, match="with experts"):
+def test_llama_with_experts_is_another_model_and_says_how_many_it_asks(
+    write_gguf: WriteGGUF,
+) -> None:
+    numbers = {"llama.expert_count": 8, "llama.expert_used_count": 2}
+    config = gguf_config(GGUFFile(write_gguf("both.gguf", numbers=numbers)))
+    assert config["architectures"] == ["MixtralForCausalLM"]
+    assert (config["num_local_experts"], config["num_experts_per_tok"]) == (8, 2)
+    with pytest.raises(ModelError, match=r"does not say llama\.expert_used_count"):
         gguf_config(GGUFFile(write_gguf(numbers={"llama.expert_count": 8})))
 
 

@@ -22,6 +22,7 @@ from octavo_platforms import bind
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.loaded import Platform
 from octavo_platforms.program import ProgramDef
+from octavo_platforms.recipes import taken
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 NORM = "model.norm.weight"
@@ -87,5 +88,17 @@ def test_a_tensor_of_another_shape_is_refused_with_both_shapes(
 ) -> None:
     tensors[NORM] = np.ones(47, np.float32)
     found = checkpoint(tmp_path, tensors)
-    with pytest.raises(ModelError, match=r"'model.norm.weight' has the shape \[47\].*\[48\]"):
-        load_all(program, found)
+    with pytest.raises(
+        ModelError,
+        match=rf"model\.safetensors has the tensor '{NORM}' of the shape \[47\].*expects \[48\]",
+    ):
+        from_checkpoint(program, found)
+
+
+def test_a_file_of_the_models_body_alone_is_read_under_its_shorter_names(
+    program: ProgramDef, tensors: Arrays, tmp_path: Path
+) -> None:
+    bare = {name.removeprefix("model."): array for name, array in tensors.items()}
+    masks = {"layers.0.attn.bias": np.zeros(4, np.float32)}
+    found = from_checkpoint(program, checkpoint(tmp_path, {**bare, **masks}))
+    assert {name for each in found.weights for name in taken(each.recipe)} == bare.keys()

@@ -11,7 +11,7 @@ import pytest
 
 from octavo.errors import ModelError
 from octavo.weights import find
-from octavo.weights.rules import llama_gguf
+from octavo.weights.rules import gguf_rule
 from octavo_platforms.recipes import Take, pull
 from octavo_platforms.tensor import Array, DType, HostTensor, host, to_float
 
@@ -64,15 +64,15 @@ def test_rows_of_queries_and_keys_come_back_in_their_order(part: str, heads: int
             f"blk.5.attn_{part}.bias": interleaved(bias, heads),
         }
     )
-    rule = llama_gguf(CONFIG, source.names())
+    rule = gguf_rule("llama", CONFIG, source.names())
     name = f"model.layers.5.self_attn.{part}_proj"
     np.testing.assert_array_equal(pull(rule(f"{name}.weight"), source).array, weight)
     np.testing.assert_array_equal(pull(rule(f"{name}.bias"), source).array, bias)
 
 
 def test_missing_output_projection_is_the_embedding() -> None:
-    tied = llama_gguf(CONFIG, {"token_embd.weight"})
-    untied = llama_gguf(CONFIG, {"token_embd.weight", "output.weight"})
+    tied = gguf_rule("llama", CONFIG, {"token_embd.weight"})
+    untied = gguf_rule("llama", CONFIG, {"token_embd.weight", "output.weight"})
     assert tied("lm_head.weight") == Take("token_embd.weight")
     assert untied("lm_head.weight") == Take("output.weight")
 
@@ -80,7 +80,7 @@ def test_missing_output_projection_is_the_embedding() -> None:
 @pytest.mark.parametrize("name", ["model.layers.0.self_attn.q_norm.weight", "visual.weight", "x"])
 def test_name_that_a_llama_model_lacks_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match=f"no tensor for '{name}'"):
-        llama_gguf(CONFIG, ())(name)
+        gguf_rule("llama", CONFIG, ())(name)
 
 
 def test_demo_file_holds_the_weights_of_its_folder(demo_gguf: Path, demo_folder: Path) -> None:

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from octavo.errors import ModelError
 from octavo.weights.safetensors import SafetensorsSource
+from octavo_platforms.tensor import to_float
 
 MATRIX = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -88,6 +89,14 @@ def test_shards_are_read_as_one_checkpoint(tmp_path: Path) -> None:
     source = SafetensorsSource(tmp_path)
     np.testing.assert_array_equal(source.read("x").array, MATRIX)
     np.testing.assert_array_equal(source.read("y").array, MATRIX + 1)
+    assert source.file_of("y") == tmp_path / "two.safetensors"
+
+
+def test_tensor_that_the_index_leaves_out_is_there_all_the_same(tmp_path: Path) -> None:
+    save_file({"x": MATRIX, "z": MATRIX}, tmp_path / "one.safetensors")
+    index = {"weight_map": {"x": "one.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert set(SafetensorsSource(tmp_path).names()) == {"x", "z"}
 
 
 @pytest.mark.parametrize(
@@ -151,11 +160,36 @@ def test_bytes_that_belong_to_no_tensor_are_refused(tmp_path: Path) -> None:
 
 
 def test_dtype_without_meaning_here_is_refused_when_it_is_read(tmp_path: Path) -> None:
-    header = {"x": entry("F8_E4M3", [8], 0, 8)}
-    write_raw(tmp_path / "model.safetensors", header, bytes(8))
+    header = {"x": entry("F6_E2M3", [8], 0, 6)}
+    write_raw(tmp_path / "model.safetensors", header, bytes(6))
     source = SafetensorsSource(tmp_path)
-    with pytest.raises(ModelError, match="'x' is stored as F8_E4M3"):
+    with pytest.raises(ModelError, match="'x' is stored as F6_E2M3"):
         source.read("x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("F8_E4M3", "float8_e4m3fn"), ("F8_E5M2", "float8_e5m2"), ("F8_E8M0", "float8_e8m0fnu")],
+)
+def test_floats_of_eight_bits_are_widened_to_the_same_numbers(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    write_raw(tmp_path / "model.safetensors", {"x": entry(kind, [16, 16], 0, 256)}, codes.tobytes())
+    source = SafetensorsSource(tmp_path)
+    read = source.read("x")
+    assert source.dtype("x") == read.dtype == "bfloat16"
+    expected = codes.view(getattr(ml_dtypes, name)).astype(np.float32)
+    np.testing.assert_array_equal(to_float(read), expected)
+
+
+def test_integers_of_16_bits_become_32_wide(tmp_path: Path) -> None:
+    written = np.array([[-(2**15), -1], [0, 2**15 - 1]], np.int16)
+    save_file({"x": written}, tmp_path / "model.safetensors")
+    source = SafetensorsSource(tmp_path)
+    assert source.dtype("x") == source.read("x").dtype == "int32"
+    np.testing.assert_array_equal(source.read("x").array, written)
 
 
 def test_unknown_tensor_is_refused_with_the_names_near_it(tmp_path: Path) -> None:
@@ -168,7 +202,9 @@ def test_unknown_tensor_is_refused_with_the_names_near_it(tmp_path: Path) -> Non
 
 def test_pickled_weights_are_refused_with_the_safe_way(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"pytorch_model\.bin.*safe_serialization"):
+    with pytest.raises(
+        ModelError, match=r"pytorch_model\.bin.*save_pretrained\(folder\), which writes safetensors"
+    ):
         SafetensorsSource(tmp_path)
 
 

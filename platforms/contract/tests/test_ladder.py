@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from octavo_platforms.graph import Dim, GraphWriter, TensorType
 from octavo_platforms.ladder import Ladder, climbing, occurring
 from octavo_platforms.program import ProgramDef, Symbol
 
@@ -52,3 +53,15 @@ def test_walked_sizes_are_those_of_all_steps() -> None:
     walked = [(each["T"], each["R"], each["S"], each["M"]) for each in occurring(PROGRAM, POLICY)]
     assert set(walked) == seen
     assert len(walked) == len(seen)
+
+
+def test_symbols_of_a_programs_own_inputs_climb_and_those_of_its_buffers_do_not() -> None:
+    g = GraphWriter()
+    g.leaf("input", "block_table.cross", TensorType((Dim("R"), Dim("C")), "int32"))
+    g.leaf("buffer", "kept", TensorType((Dim("N"),), "int32"))
+    symbols = (Symbol("T", 4), Symbol("R", 4), Symbol("C", 6), Symbol("N", 9))
+    program = ProgramDef("toy", {"step": g.finish()}, (), (), (), symbols)
+    policy = climbing(program, {"C": Ladder(least=3, factor=2)})
+    assert dict(policy.buckets) == {"T": (4,), "R": (4,), "C": (3, 6)}
+    assert policy.inputs["step"]["block_table.cross"] == (Dim("R"), Dim("C"))
+    assert [each["C"] for each in occurring(program, policy)] == [3, 6]

@@ -79,8 +79,9 @@ def test_words_private_names_and_line_breaks_are_not_locked(copy: Path) -> None:
     change(
         copy,
         "place.py",
-        "def made(weight: WeightDef, source: WeightSource)",
-        "def made(\n    weight: WeightDef,\n    source: WeightSource,\n)",
+        "def made(weight: WeightDef, source: WeightSource, rank_of: RankOf = ALONE)",
+        "def made(\n    weight: WeightDef,\n    source: WeightSource,\n"
+        "    rank_of: RankOf = ALONE,\n)",
     )
     assert problem(copy) is None
 

@@ -44,12 +44,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.brought: list[HostTensor] = []
+        self.freed: list[DeviceTensor] = []
 
     def alloc(self, shape: tuple[int, ...], dtype: DType) -> DeviceTensor:
         raise MemoryError("nothing is allocated while placing")
 
     def free(self, tensor: DeviceTensor) -> None:
-        raise MemoryError("nothing is freed while placing")
+        self.freed.append(tensor)
 
     def to_device(self, tensor: HostTensor) -> DeviceTensor:
         self.brought.append(tensor)
@@ -108,6 +109,33 @@ def test_every_weight_is_reported_when_it_is_there() -> None:
     told: list[str] = []
     place(definition, binding, Checkpoint(), Memory(), on_weight=lambda w: told.append(w.name))
     assert told == ["w"]
+
+
+def test_host_sees_each_weight_in_its_dtype_before_the_device_does() -> None:
+    definition, binding = program(["linear"])
+    memory = Memory()
+    seen: list[tuple[str, str, int]] = []
+    place(
+        definition,
+        binding,
+        Checkpoint(),
+        memory,
+        on_made=lambda w, tensor: seen.append((w.name, tensor.dtype, len(memory.brought))),
+    )
+    assert seen == [("w", "float32", 0)]
+
+
+@pytest.mark.parametrize(("ops", "freed"), [(["embedding"], ["placed 1"]), (["linear"], [])])
+def test_what_was_placed_before_an_error_is_given_back(ops: list[str], freed: list[str]) -> None:
+    definition, binding = program(ops)
+    memory = Memory()
+
+    def refuse(weight: WeightDef) -> None:
+        raise RuntimeError(f"after {weight.name}")
+
+    with pytest.raises(RuntimeError, match="after w"):
+        place(definition, binding, Checkpoint(), memory, on_weight=refuse)
+    assert [str(tensor) for tensor in memory.freed] == freed
 
 
 def test_weight_of_another_shape_is_an_error_with_name_and_both_shapes() -> None:

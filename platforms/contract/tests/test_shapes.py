@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from octavo_platforms.graph import Dim, GraphWriter, Size, TensorType
 from octavo_platforms.inputs import (
     GroupInputs,
     SamplingRows,
@@ -14,9 +15,23 @@ from octavo_platforms.inputs import (
     StepShape,
     arrays_of,
 )
+from octavo_platforms.program import ProgramDef, Symbol
 from octavo_platforms.shapes import EXACT, ShapePolicy, padded
+from octavo_platforms.tensor import DType
 
 BUCKETS = {"T": (4, 8), "R": (2, 4), "S": (4,), "M": (4,), "U": (2,)}
+
+OWN: tuple[tuple[str, tuple[Size, ...], DType], ...] = (
+    ("slot", (Dim("R"),), "int32"),
+    ("places", (3, Dim("T")), "int32"),
+    ("features", (Dim("T", over=2), 2), "float32"),
+    ("block_table.cross", (Dim("R"), Dim("C")), "int32"),
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    name: str
 
 
 def a_step(*, sampling: SamplingRows | None = None) -> StepInputs:
@@ -31,6 +46,7 @@ def a_step(*, sampling: SamplingRows | None = None) -> StepInputs:
         rows=np.array([0, 4], np.int32),
         sampling=sampling,
         groups={"kv": GroupInputs(np.array([[1, 0], [2, 3], [4, 0]], np.int32))},
+        row_seat=np.array([3, 2], np.int32),
     )
 
 
@@ -46,6 +62,8 @@ def test_padding_is_nobodys_and_points_at_the_null_block_and_seat() -> None:
     assert made.seat.tolist() == [3, 1, 2, 0]
     assert made.computed.tolist() == [10, 19, 0, 0]
     assert made.rows.tolist() == [0, 4, 0, 0]
+    assert made.row_seat is not None
+    assert made.row_seat.tolist() == [3, 2, 0, 0]
     assert made.groups["kv"].block_table.tolist() == [
         [1, 0, 0, 0],
         [2, 3, 0, 0],
@@ -102,3 +120,95 @@ def test_step_that_says_nothing_of_the_device_takes_all_from_the_host() -> None:
         found = made[name]
         assert isinstance(found, np.ndarray)
         assert found.tolist() == [0] * length
+
+
+def test_ranks_that_launch_together_have_the_tokens_of_the_one_with_most() -> None:
+    step = a_step()
+    together = replace(step, shape=replace(step.shape, rank_tokens=(5, 7)))
+    assert len(padded(together, EXACT).token_ids) == 7
+    assert len(padded(together, ShapePolicy({"T": (4, 16)})).token_ids) == 16
+    assert padded(together, EXACT).query_starts.tolist() == [0, 1, 2, 5]
+    found = arrays_of(padded(together, EXACT))["rank_tokens"]
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == [5, 7]
+
+
+def test_a_launch_without_requests_has_one_of_padding_beside_other_ranks() -> None:
+    none = np.zeros(0, np.int32)
+    empty = StepInputs(
+        entry="step",
+        sequence=0,
+        shape=StepShape(0, 0, 0, 0, 0, None, rank_tokens=(3, 0)),
+        token_ids=none,
+        query_starts=np.zeros(1, np.int32),
+        seat=none,
+        computed=none,
+        rows=none,
+        sampling=None,
+        groups={"kv": GroupInputs(np.zeros((0, 0), np.int32))},
+    )
+    made = padded(empty, EXACT)
+    assert made.token_ids.tolist() == [0, 0, 0]
+    assert made.query_starts.tolist() == [0, 0]
+    assert (made.seat.tolist(), made.computed.tolist()) == ([0], [0])
+    assert made.groups["kv"].block_table.tolist() == [[0]]
+    assert made.rows.size == 0
+
+
+def a_program() -> ProgramDef:
+    g = GraphWriter()
+    for name, shape, dtype in OWN:
+        g.leaf("input", name, TensorType(shape, dtype))
+    symbols = (Symbol("T", 8), Symbol("R", 4), Symbol("C", 6), Symbol("N", 5))
+    return ProgramDef("toy", {"step": g.finish()}, (), (), (), symbols)
+
+
+def test_inputs_of_an_entry_are_padded_along_the_axes_that_it_declared() -> None:
+    policy = ShapePolicy({**BUCKETS, "C": (3, 6)}).of(a_program())
+    cross = GroupInputs(np.ones((3, 4), np.int32), lengths=np.array([5, 0, 9], np.int32))
+    step = replace(
+        a_step(),
+        shape=replace(a_step().shape, num_tokens=6),
+        groups={**a_step().groups, "cross": cross},
+        extra={
+            "slot": np.array([2, 0, 1], np.int32),
+            "places": np.ones((3, 6), np.int32),
+            "features": np.ones((3, 2), np.float32),
+            "undeclared": np.ones(3),
+        },
+    )
+    made = arrays_of(padded(step, policy))
+    found = {name: each for name, each in made.items() if isinstance(each, np.ndarray)}
+    assert found["slot"].tolist() == [2, 0, 1, 0]
+    assert found["places"].tolist() == [[1] * 6 + [0] * 2] * 3
+    assert found["features"].tolist() == [[1, 1]] * 3 + [[0, 0]]
+    assert found["features"].dtype == np.float32
+    assert found["undeclared"].shape == (3,)
+    assert found["block_table.cross"].tolist() == [[1] * 4 + [0] * 2] * 3 + [[0] * 6]
+    assert found["lengths.cross"].tolist() == [5, 0, 9, 0]
+    assert found["block_table.kv"].shape == (4, 4)
+
+
+def test_references_are_as_large_as_the_launch_that_made_them() -> None:
+    reference = Reference("hidden")
+    policy = ShapePolicy(BUCKETS).of(a_program())
+    made = padded(replace(a_step(), extra={"slot": reference}), policy)
+    assert made.extra["slot"] is reference
+
+
+def test_policy_of_no_program_cannot_pad_an_entrys_own_inputs() -> None:
+    step = replace(a_step(), extra={"slot": np.array([2, 0, 1], np.int32)})
+    with pytest.raises(ValueError, match=r"knows no entry 'step'.*'slot'.*ShapePolicy\.of"):
+        padded(step, ShapePolicy(BUCKETS))
+
+
+def test_own_inputs_grow_with_the_tokens_of_the_rank_that_has_most() -> None:
+    step = a_step()
+    together = replace(
+        step,
+        shape=replace(step.shape, rank_tokens=(5, 7)),
+        extra={"places": np.ones((3, 5), np.int32)},
+    )
+    found = padded(together, EXACT.of(a_program())).extra["places"]
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == [[1] * 5 + [0] * 2] * 3

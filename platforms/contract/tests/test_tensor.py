@@ -66,6 +66,14 @@ def test_bfloat16_is_never_further_than_its_neighbours(value: float) -> None:
     assert not np.isfinite(far[1]) or far[1] <= np.nanmin(far)
 
 
+def test_rounding_a_large_array_is_rounding_its_parts() -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, (3, 2**17 + 1), dtype=np.uint32)
+    whole = cast(host(bits.view(np.float32)), "bfloat16").array
+    for row in range(3):
+        part = cast(host(bits[row].view(np.float32)), "bfloat16").array
+        np.testing.assert_array_equal(whole[row], part)
+
+
 def test_cast_to_the_same_dtype_copies_nothing() -> None:
     tensor = host(np.zeros(4, np.float16))
     assert cast(tensor, "float16") is tensor

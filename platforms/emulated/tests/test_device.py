@@ -37,6 +37,7 @@ WAITS: list[tuple[str, Use]] = [
     ("bincount", lambda x: x.int().view(-1).bincount()),
     ("copy to the host", lambda x: x.cpu()),
     ("copy to the host", lambda x: torch.empty(x.shape).copy_(x)),
+    ("copy from the host, blocking", lambda x: torch.ones(2).to(x.device)),
 ]
 OTHERS: list[Use] = [
     lambda x: x * 3,
@@ -111,10 +112,22 @@ def test_another_op_shape_dtype_or_number_is_another_signature(
 
 def test_copies_from_the_host_are_counted(emulator: Emulator, device: torch.device) -> None:
     with emulator.launch() as seen:
-        torch.ones(2).to(device)
+        torch.ones(2).to(device, non_blocking=True)
         torch.zeros(2, device=device)
-        torch.ones(3).to(device)
+        torch.ones(3).to(device, non_blocking=True)
     assert seen.num_uploads == 2
+
+
+def test_a_launch_may_send_to_the_host_what_the_device_writes_by_itself(
+    emulator: Emulator, x: Tensor
+) -> None:
+    room, before = torch.empty(2, 3, pin_memory=True), emulator.num_waits
+    with emulator.launch():
+        room.copy_(x, non_blocking=True)
+    assert room.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert emulator.num_waits == before
+    x.cpu()
+    assert emulator.num_waits == before + 1
 
 
 def test_memory_that_is_not_there_is_an_error_with_the_numbers(

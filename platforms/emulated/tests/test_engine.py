@@ -24,11 +24,14 @@ from octavo_emulated import emulated
 from octavo_emulated.emulator import Emulator
 from octavo_emulated.launches import Recipes
 from octavo_emulated.watched import WatchedProgram
+from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.hooks import hookimpl
 from octavo_platforms.loaded import Platform
 from octavo_platforms.philox import gumbel
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
+from octavo_torch.context import opened
+from octavo_torch.results import launched
 
 VOCAB = 101
 TOY = llama.program(
@@ -199,3 +202,29 @@ def test_a_launch_that_does_not_fit_says_so_and_the_next_one_runs(limit: Emulato
         small.logits([1, 2, 3])
     limit.set_memory_limit(everything)
     assert np.array_equal(small.logits([1, 2, 3]), expected)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_no_step_waits_for_those_that_were_launched_after_it(
+    emulator: Emulator, oracle: Running, depth: int
+) -> None:
+    given = prompts(3, 29, 17, 31)
+    params = SamplingParams(temperature=1.0, seed=2**40 + 7, max_tokens=20)
+    engine = started().engine(vocab_size=VOCAB, max_in_flight=depth)
+    before = emulator.num_waits
+    outputs = generate(engine, given, params)
+    assert emulator.num_waits == before
+    assert outputs == generate(oracle.engine(vocab_size=VOCAB), given, params)
+
+
+@pytest.mark.parametrize(("num_rows", "num_waits"), [(8, 0), (4096, 1)])
+def test_reading_waits_for_what_is_queued_only_where_a_result_was_too_large_to_send(
+    emulator: Emulator, device: torch.device, num_rows: int, num_waits: int
+) -> None:
+    context = opened(Platform(emulated()).open_device((0,), DeviceSettings()))
+    made = torch.arange(num_rows * 32, dtype=torch.int32).view(num_rows, 32).to(device)
+    pending = launched({"rows": made}, context, {"rows": (slice(num_rows - 3),)})
+    before = emulator.num_waits
+    found = pending.read().outputs["rows"].array
+    assert emulator.num_waits - before == num_waits
+    assert found.tolist() == np.arange(num_rows * 32).reshape(num_rows, 32)[:-3].tolist()

@@ -129,7 +129,6 @@ def test_counters_follow_from_the_steps_causes(queries: tuple[int, ...]) -> None
     num_tokens = sum(queries)
     tokens = ints([0] * num_tokens)
     check("positions", tokens, starts, computed)
-    check("request_of", torch.arange(num_tokens, dtype=torch.int32), starts)
     at = bound("positions", (tokens, starts, computed)).run(tokens, starts, computed)
     assert isinstance(at, torch.Tensor)
     table = torch.randperm(8 * len(queries), dtype=torch.int32).view(len(queries), 8)

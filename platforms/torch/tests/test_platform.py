@@ -18,10 +18,10 @@ def test_importing_the_base_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_it_promises_the_joined_step_and_says_that_its_memory_is_the_hosts(
+def test_it_promises_the_joined_step_and_invariance_and_that_its_memory_is_the_hosts(
     platform: Platform,
 ) -> None:
-    assert platform.info.claims == {"step"}
+    assert platform.info.claims == {"step", "batch_invariant"}
     assert platform.info.host_memory
 
 

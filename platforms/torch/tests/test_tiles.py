@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from octavo_platforms.tensor import DType
 from octavo_torch.dtypes import TORCH_OF
 from octavo_torch.memory import to_host
 from octavo_torch.ops.attention import Decode, sdpa_decode
-from octavo_torch.ops.tiles import TILE_TOKENS, cut, tiled_attention
+from octavo_torch.ops.tiles import TILE_TOKENS, cut_by_size, tiled_attention
 from octavo_torch.parcel import delivered
 from octavo_torch.states import SLOTS_FIRST
 
@@ -69,6 +70,14 @@ def spec(dtype: DType = "float32", window: int | None = None) -> AttentionSpec:
     )
 
 
+def without_what_was_left(inputs: StepInputs, window: int) -> StepInputs:
+    """Make the blocks null that no token of a step sees."""
+    table = inputs.groups["kv"].block_table.copy()
+    left = np.maximum(inputs.computed - window + 1, 0) // BLOCK
+    table[np.arange(table.shape[1]) < left[:, None]] = 0
+    return replace(inputs, groups={"kv": GroupInputs(table)})
+
+
 def planes_of(inputs: StepInputs, dtype: DType) -> tuple[torch.Tensor, torch.Tensor]:
     """Give keys and values that are not-a-number wherever no request has written."""
     table = inputs.groups["kv"].block_table
@@ -111,6 +120,8 @@ def test_padded_tiles_agree_with_the_oracle_whatever_foreign_slots_hold(
 ) -> None:
     inputs = step(queries, computed)
     planes = planes_of(inputs, dtype)
+    if window is not None:
+        inputs = without_what_was_left(inputs, window)
     drawn = torch.Generator().manual_seed(1)
     q = torch.randn(sum(queries), HEADS, WIDTH, generator=drawn).to(TORCH_OF[dtype])
     found = attend(inputs, q, planes, spec(dtype, window))
@@ -130,7 +141,7 @@ def test_padded_tiles_agree_with_the_oracle_whatever_foreign_slots_hold(
 
 def test_every_token_has_a_place_of_its_own_in_a_tile_of_its_request() -> None:
     inputs = padded(step((1, 33, 1, 16), (9, 7, 0, 48)), SIZES)
-    (token, _), (position, _), (place, _), (blocks, _) = cut(inputs, "kv")
+    (token, _), (position, _), (place, _), (blocks, _) = cut_by_size(inputs, "kv")
     assert position.shape == (64 // TILE_TOKENS + 8, TILE_TOKENS)
     places = place[: inputs.shape.num_tokens]
     assert len(set(places.tolist())) == inputs.shape.num_tokens

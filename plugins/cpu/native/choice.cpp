@@ -50,9 +50,9 @@ struct Best {
     float score = -std::numeric_limits<float>::infinity();
     std::int64_t id = -1;
 
-    // Of equal scores the first one stays.
+    // Of equal scores the first one stays; not-a-number wins, and stays too.
     void meet(float other, std::int64_t other_id) {
-        if (id < 0 || other > score) {
+        if (id < 0 || other > score || std::isnan(other)) {
             score = other;
             id = other_id;
         }
@@ -115,7 +115,7 @@ void sample(const Call& call) {
             const Best& other = found[static_cast<std::size_t>(row * parts + part)];
             best.meet(other.score, other.id);
         }
-        call.out[0]->as<std::int32_t>()[row] = static_cast<std::int32_t>(std::max<std::int64_t>(0, best.id));
+        call.out[0]->as<std::int32_t>()[row] = std::isfinite(best.score) ? static_cast<std::int32_t>(best.id) : -1;
     }
 }
 

@@ -52,7 +52,8 @@ void gather_rows(const Call& call);
 void scatter_rows(const Call& call);
 void split(const Call& call);
 void positions(const Call& call);
-void request_of(const Call& call);
+void owners(const Call& call);
+void pick(const Call& call);
 void slots(const Call& call);
 
 // attention.cpp

@@ -65,14 +65,32 @@ void positions(const Call& call) {
     }
 }
 
-void request_of(const Call& call) {
+void owners(const Call& call) {
     const std::int32_t* starts = call.in[1]->as<std::int32_t>();
-    const std::int32_t* end = starts + call.in[1]->count();
-    const std::int64_t last = std::max<std::int64_t>(0, call.in[1]->count() - 2);
+    const std::int64_t num_tokens = call.out[0]->count(), num_requests = call.in[1]->count() - 1;
+    std::int32_t* found = call.out[0]->as<std::int32_t>();
+    std::fill(found, found + num_tokens, static_cast<std::int32_t>(std::max<std::int64_t>(0, num_requests - 1)));
+    for (std::int64_t request = 0; request < num_requests; ++request) {
+        for (std::int64_t token = starts[request]; token < starts[request + 1]; ++token) {
+            expect_below(token, num_tokens, "the token");
+            found[token] = static_cast<std::int32_t>(request);
+        }
+    }
+}
+
+// A source counts the columns from 1, which are the inputs from the fourth on.
+void pick(const Call& call) {
+    const std::int32_t *given = call.in[0]->as<std::int32_t>(), *source = call.in[1]->as<std::int32_t>();
+    const std::int32_t* seats = call.in[2]->as<std::int32_t>();
     for (std::int64_t at = 0; at < call.out[0]->count(); ++at) {
-        const std::int64_t request = std::upper_bound(starts, end, call.in[0]->as<std::int32_t>()[at]) - starts - 1;
-        const std::int64_t known = std::min(std::max<std::int64_t>(0, request), last);
-        call.out[0]->as<std::int32_t>()[at] = static_cast<std::int32_t>(known);
+        std::int32_t found = given[at];
+        if (source[at] != 0) {
+            expect_below(source[at], call.num_in - 2, "the source");
+            const Tensor& column = *call.in[2 + source[at]];
+            expect_below(seats[at], column.extent[0], "the seat");
+            found = std::max(0, column.as<std::int32_t>()[seats[at]]);
+        }
+        call.out[0]->as<std::int32_t>()[at] = found;
     }
 }
 

@@ -10,7 +10,7 @@ from octavo_cpu import kernels, platform
 from octavo_cpu.overrides import CpuKernels
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.loaded import Platform
-from octavo_platforms.platform import DeviceTensor, Kernel, Unsupported
+from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, Unsupported
 from octavo_platforms.specs import LinearSpec
 from octavo_platforms.tensor import DType
 from octavo_torch.memory import tensor_of
@@ -22,6 +22,10 @@ needs_onednn = pytest.mark.skipif(not kernels.has_onednn(), reason="this torch h
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def opened(*, batch_invariant: bool = False) -> DeviceContext:
+    return Platform(platform).open_device((0,), DeviceSettings(batch_invariant=batch_invariant))
 
 
 def linear(dtype: DType, *, shared: bool, weight_dtype: DType | None = None) -> LinearSpec:
@@ -60,9 +64,16 @@ def test_rows_that_are_a_view_are_multiplied_as_they_look() -> None:
 
 @needs_onednn
 def test_a_shared_weight_is_not_packed() -> None:
-    found = CpuKernels().bind_linear(linear("float32", shared=True))
+    found = CpuKernels().bind_linear(linear("float32", shared=True), opened())
     assert isinstance(found, Kernel)
     assert found.pack is None
+
+
+@needs_onednn
+def test_a_device_opened_batch_invariant_has_no_product_that_is_shaped_by_its_batch() -> None:
+    found = CpuKernels().bind_linear(linear("float32", shared=False), opened(batch_invariant=True))
+    assert isinstance(found, Kernel)
+    assert "batch invariant" in found.name
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ def test_a_shared_weight_is_not_packed() -> None:
 def test_what_is_not_quick_is_left_to_the_base_with_the_reason(
     spec: LinearSpec, reason: str
 ) -> None:
-    found = CpuKernels().bind_linear(spec)
+    found = CpuKernels().bind_linear(spec, opened())
     assert isinstance(found, Unsupported)
     assert reason in found.reason
 

@@ -6,6 +6,10 @@ and the poison around it are what is tested. Knows nothing of how a kernel split
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -26,10 +30,14 @@ from octavo_conformance.oracle.attention import attend
 from octavo_conformance.oracle.values import Floats, floats, widen
 from octavo_conformance.steps import Step
 from octavo_conformance.verdict import insist
+from octavo_platforms.ops.state import Lengths
 from octavo_platforms.tensor import DType, HostTensor
 
 Batch = list[tuple[int, int]]
 """Requests as (new tokens, positions computed before)."""
+
+LENGTHS: Mapping[Lengths, int] = MappingProxyType({"host": 0, "device": AHEAD})
+"""Who knows what is computed, and how many blocks a table then has to spare."""
 
 BATCHES = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 30)), min_size=1, max_size=5)
 
@@ -123,6 +131,41 @@ def sees_its_window_in_any_batch(bench: Bench, dtype: DType) -> None:
 
 
 @promise_by_dtype(level=2, area="attention")
+def keeps_scores_below_a_cap(bench: Bench, dtype: DType) -> None:
+    """Scores far above the cap and below it, with windows and lengths of the device as well."""
+    for more in ({}, {"window": 3}, {"lengths": "device"}):
+        sizes = replace(Sizes(softcap=2.0, scale=1.0), **more)
+        with optional():
+            paged = Paged(bench, dtype, sizes)
+        extra = AHEAD if sizes.lengths == "device" else 0
+        _check(paged, [(1, 0), (1, 30), (3, 9), (13, 0), (1, 7)], extra_blocks=extra)
+        _check(paged, [(1, 17)], extra_blocks=extra)
+
+
+@promise_by_dtype(level=2, area="attention")
+def gives_each_head_its_sink(bench: Bench, dtype: DType) -> None:
+    """Sinks above all scores and below, with windows, caps and lengths of the device as well."""
+    for more in ({}, {"window": 3}, {"softcap": 2.0}, {"lengths": "device"}):
+        sizes = replace(Sizes(sinks=True), **more)
+        with optional():
+            paged = Paged(bench, dtype, sizes)
+        extra = AHEAD if sizes.lengths == "device" else 0
+        _check(paged, [(1, 0), (1, 30), (3, 9), (13, 0), (1, 7)], extra_blocks=extra)
+        _check(paged, [(1, 17)], extra_blocks=extra)
+        _check(paged, [(40, 0)], extra_blocks=extra)
+
+
+@promise_by_dtype(level=2, area="attention")
+def needs_no_block_that_its_window_has_left(bench: Bench, dtype: DType) -> None:
+    """Blocks before the window of a request's first token are null, and spoilt with the rest."""
+    for lengths, extra_blocks in LENGTHS.items():
+        with optional():
+            paged = Paged(bench, dtype, Sizes(window=6, lengths=lengths))
+        for batch in ([(1, 30), (1, 2), (1, 17)], [(13, 9), (1, 0), (3, 25), (1, 20)]):
+            _check(paged, batch, extra_blocks=extra_blocks, has_left=True)
+
+
+@promise_by_dtype(level=2, area="attention")
 def attends_by_lengths_that_the_device_made(bench: Bench, dtype: DType) -> None:
     """The launch says more than is computed; what lies past the true lengths is not looked at."""
     for window in (None, 3):
@@ -140,11 +183,25 @@ def _check(
     values: Floats | None = None,
     queries: Floats | None = None,
     extra_blocks: int = 0,
+    has_left: bool = False,
 ) -> None:
     step, q, expected = _feed(
         paged, batch, keys=keys, values=values, queries=queries, extra_blocks=extra_blocks
     )
+    if has_left:
+        step = _without_what_was_left(step, paged.sizes)
     close("attention", paged.attend(step, q), expected, paged.dtype)
+
+
+def _without_what_was_left(step: Step, sizes: Sizes) -> Step:
+    """Make the blocks null that no token of a step sees."""
+    assert step.tables is not None
+    assert sizes.window is not None
+    tables = []
+    for table, before in zip(step.tables, step.before.tolist(), strict=True):
+        num_left = max(0, before - sizes.window + 1) // sizes.block_size
+        tables.append([*[0] * num_left, *table[num_left:]])
+    return replace(step, tables=tables)
 
 
 def _feed(
@@ -180,6 +237,8 @@ def _feed(
             first=before,
             scale=sizes.scale,
             window=sizes.window,
+            softcap=sizes.softcap,
+            sinks=floats(paged.sinks) if sizes.sinks else None,
         )
         token, place = own.stop, past.stop
     step = Step(

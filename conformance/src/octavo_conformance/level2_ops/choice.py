@@ -45,6 +45,19 @@ def takes_the_largest_logit_and_the_lowest_of_equals(bench: Bench, dtype: DType)
 
 
 @promise_by_dtype(level=2, area="sample")
+def gives_no_token_where_nothing_finite_is_largest(bench: Bench, dtype: DType) -> None:
+    """Not-a-number, infinity and nothing but minus infinity choose none; other rows choose."""
+    sampler = Sampler(bench, dtype, 97)
+    logits = np.clip(normal("broken", 8, 97), -3, 3)
+    logits[:, 40] = 5.0
+    logits[1, 3], logits[3, 96], logits[5], logits[7] = np.nan, np.inf, -np.inf, np.nan
+    for temperature in (0.0, 0.01):
+        sampler.set(range(1, 9), [temperature] * 8, range(8))
+        found = sampler.choose(reals(logits, dtype), range(1, 9), range(8))
+        same("tokens", host(found), host(ints([40, -1, 40, -1, 40, -1, 40, -1])))
+
+
+@promise_by_dtype(level=2, area="sample")
 def draws_the_tokens_of_the_reference(bench: Bench, dtype: DType) -> None:
     """Temperatures, seeds of 64 bits and positions up to 131071, in a vocabulary of any size."""
     for vocab_size in (97, 1000, 4098):

@@ -12,6 +12,7 @@ from octavo_conformance.case import promise, promise_by_dtype
 from octavo_conformance.compare import close, reals
 from octavo_conformance.drawing import normal
 from octavo_conformance.level2_ops.node import Constant, Input, OneNode, T, builder
+from octavo_conformance.level2_ops.optional import optional
 from octavo_conformance.oracle import ORACLE
 from octavo_conformance.oracle.values import floats
 from octavo_conformance.steps import Step, ints
@@ -90,6 +91,16 @@ def adds_and_multiplies_element_by_element(bench: Bench, dtype: DType) -> None:
     a, b = (reals(normal(f"pair {name}", 7, 40), dtype) for name in "ab")
     for op in ("add", "mul"):
         OneNode(bench, op, leaves, dtype=dtype).check(Step(queries=(7,)), a=a, b=b)
+
+
+@promise(level=2, area="pointwise")
+def adds_integers_as_integers(bench: Bench) -> None:
+    """Positions and counts add up exactly, past what a float holds."""
+    leaves = (Input("a", (T,), "int32"), Input("b", (T,), "int32"))
+    with optional():
+        node = OneNode(bench, "add", leaves, dtype="float32")
+    a, b = host(ints([2**24 + 1, -5, 0])), host(ints([2**24, 5, 131_071]))
+    node.check(Step(queries=(3,)), a=a, b=b)
 
 
 @promise_by_dtype(level=2, area="pointwise")

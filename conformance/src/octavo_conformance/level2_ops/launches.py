@@ -39,6 +39,25 @@ def takes_an_output_of_an_earlier_launch(bench: Bench, dtype: DType) -> None:
 
 
 @promise(level=2, area="launch")
+def keeps_taps_for_later_launches(bench: Bench) -> None:
+    """An output named as a tap is no part of the result, and can be referred to."""
+    program = builder("float32")
+    first, second = program.entry("first"), program.entry("second")
+    a, b = (declare(first, Input(name, (T, 24), "float32")) for name in "ab")
+    first.output("total", first.one("add", a, b))
+    first.output("hidden@layers.3", first.one("mul", a, b))
+    c = declare(second, Input("c", (T, 24), "float32"))
+    second.output("again", second.one("add", c, c))
+    running = bench.start(program.finish())
+    x, y = (reals(normal(f"tap {name}", 5, 24), "float32") for name in "xy")
+    pending = running.launch("first", Step(queries=(5,)), a=x, b=y)
+    tap = pending.ref("hidden@layers.3")
+    insist(set(pending.read().outputs) == {"total"}, "a tap was read")
+    found = running.run("second", Step(queries=(5,)), c=tap)["again"]
+    close("mul", found, 2 * floats(x) * floats(y), "float32")
+
+
+@promise(level=2, area="launch")
 def leaves_a_result_as_it_was_read(bench: Bench) -> None:
     """What was read does not change with later launches of the same entry."""
     program = builder("float32")

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from octavo.graph.builder import GraphBuilder
 from octavo_conformance.bench import Bench
-from octavo_conformance.drawing import random
+from octavo_conformance.compare import reals
+from octavo_conformance.drawing import normal, random
 from octavo_conformance.level2_ops.node import (
     BLOCK_TABLE,
     COMPUTED,
     QUERY_STARTS,
+    Constant,
     Input,
     R,
     T,
@@ -28,7 +31,7 @@ from octavo_conformance.level2_ops.node import (
     declare,
 )
 from octavo_conformance.steps import GROUP, Step, ints
-from octavo_platforms.graph import Value
+from octavo_platforms.graph import Attr, Value
 from octavo_platforms.inputs import Ints
 from octavo_platforms.ops.state import Lengths
 from octavo_platforms.program import Plane, StateSpec
@@ -56,11 +59,27 @@ class Sizes:
     layers: int = 1
     window: int | None = None
     lengths: Lengths = "host"
+    softcap: float | None = None
+    sinks: bool = False
 
     @property
     def num_slots(self) -> int:
         """Count the slots, those of the null block included."""
         return self.num_blocks * self.block_size
+
+
+class Pages(Protocol):
+    """How a state is cut into blocks."""
+
+    @property
+    def block_size(self) -> int:
+        """Give the number of slots in a block."""
+        ...
+
+    @property
+    def num_blocks(self) -> int:
+        """Count the blocks, the null block included."""
+        ...
 
 
 class Paged:
@@ -103,6 +122,11 @@ class Paged:
         step = replace(step, computed=ahead)
         return self._running.run("attend", step, q=q, known=known)["out"]
 
+    @property
+    def sinks(self) -> HostTensor:
+        """Give a score for each head, that takes much of some heads and little of others."""
+        return reals(normal("sinks", self.sizes.heads, scale=3.0), self.dtype)
+
     def spoil(self) -> None:
         """Fill every slot with not-a-number."""
         every = range(self.sizes.num_slots)
@@ -128,9 +152,19 @@ class Paged:
         lengths = self.sizes.lengths
         computed = COMPUTED if lengths == "host" else Input("known", (R,), "int32")
         causes: list[Value] = [declare(g, x) for x in (QUERY_STARTS, computed, BLOCK_TABLE)]
-        attrs = {"scale": self.sizes.scale, "num_kv_heads": self.sizes.kv_heads}
+        attrs: dict[str, Attr] = {
+            "scale": self.sizes.scale,
+            "num_kv_heads": self.sizes.kv_heads,
+        }
+        if self.sizes.softcap is not None:
+            attrs["softcap"] = self.sizes.softcap
         state, window = g.state(self._state, 0), self.sizes.window
-        made = g.one("attention", q, *causes, state, window=window, lengths=lengths, **attrs)
+        sinks = (
+            [declare(g, Constant("sinks", self.sinks, is_literal=True))] if self.sizes.sinks else []
+        )
+        made = g.one(
+            "attention", q, *causes, state, *sinks, window=window, lengths=lengths, **attrs
+        )
         g.output("out", made)
 
 
@@ -141,7 +175,7 @@ def not_a_number(shape: tuple[int, ...], dtype: DType) -> HostTensor:
     return HostTensor(np.full(shape, np.nan, storage(dtype)), dtype)
 
 
-def tables_for(contexts: Sequence[int], sizes: Sizes, name: str) -> list[list[int]]:
+def tables_for(contexts: Sequence[int], sizes: Pages, name: str) -> list[list[int]]:
     """Give each request blocks for its context, none of them the null block, in no order."""
     free = iter((NULL_BLOCKS + random(name).permutation(sizes.num_blocks - NULL_BLOCKS)).tolist())
     return [[next(free) for _ in range(-(-c // sizes.block_size))] for c in contexts]

@@ -99,18 +99,6 @@ def counts_from_what_was_computed(bench: Bench) -> None:
     law(bench.examples, REQUESTS, lambda drawn: node.check(_ragged(drawn)))
 
 
-@promise(level=2, area="request_of")
-def finds_whose_token_a_row_is(bench: Bench) -> None:
-    """First and last tokens of ragged requests, and all between."""
-    node = OneNode(bench, "request_of", (ROWS, QUERY_STARTS), dtype="float32")
-
-    def holds(queries: list[int]) -> None:
-        node.check(Step(queries=queries))
-        node.check(Step(queries=queries, rows=range(sum(queries))))
-
-    law(bench.examples, QUERIES, holds)
-
-
 @promise(level=2, area="slots")
 def follows_permuted_block_tables(bench: Bench) -> None:
     """Each token's slot, through blocks in no order, at positions up to 131071."""

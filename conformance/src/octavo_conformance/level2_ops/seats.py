@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from octavo.models.choosing import sample, tokens
 from octavo_conformance.bench import Bench
 from octavo_conformance.case import promise
 from octavo_conformance.drawing import random
@@ -28,10 +29,13 @@ from octavo_conformance.level2_ops.optional import optional
 from octavo_conformance.steps import Step, ints
 from octavo_conformance.verdict import insist
 from octavo_platforms.graph import Dim
+from octavo_platforms.inputs import Pending
 from octavo_platforms.tensor import HostTensor, host
 
 NUM_SEATS = 17
 WIDTH = 3
+NUM_IDS = 60
+KEPT = (((4, 9, 2, 16, 1), (11, 12, 13, 14, 15)), ((16, 4), (20, 21)), ((9, 1, 3), (31, 32, 33)))
 NUM_DRAFTS = Input("num_drafts", (R,), "int32")
 CHOSEN = Input("chosen", (Dim("R", times=WIDTH),), "int32")
 BATCHES = (((3,), (2,)), ((1, 3, 2, 0, 9), (0, 2, 1, 0, 2)), ((3, 3, 3, 3), (2, 2, 2, 2)))
@@ -44,8 +48,7 @@ def takes_what_the_host_or_the_seat_knows(bench: Bench) -> None:
         names = ("given", "source", "seats")
         leaves = [Input(name, (T,), "int32") for name in names]
         leaves += [Input(f"column{index}", (N,), "int32") for index in range(num_columns)]
-        with optional():
-            node = OneNode(bench, "pick", leaves, dtype="float32")
+        node = OneNode(bench, "pick", leaves, dtype="float32")
         draw = random(f"pick {num_columns}")
         for num_tokens in (1, 40):
             node.check(
@@ -54,7 +57,9 @@ def takes_what_the_host_or_the_seat_knows(bench: Bench) -> None:
                 source=host(ints(draw.integers(0, 1 + num_columns, num_tokens))),
                 seats=host(ints(draw.integers(0, NUM_SEATS, num_tokens))),
                 **{
-                    f"column{index}": host(ints(draw.integers(0, 2**31 - 1, NUM_SEATS)))
+                    f"column{index}": host(
+                        ints(np.maximum(draw.integers(-(2**29), 2**31 - 1, NUM_SEATS), -1))
+                    )
                     for index in range(num_columns)
                 },
             )
@@ -63,10 +68,33 @@ def takes_what_the_host_or_the_seat_knows(bench: Bench) -> None:
 @promise(level=2, area="owners")
 def tells_whose_each_token_is(bench: Bench) -> None:
     """Ragged requests, some without tokens."""
-    with optional():
-        node = OneNode(bench, "owners", (TOKEN_IDS, QUERY_STARTS), dtype="float32")
+    node = OneNode(bench, "owners", (TOKEN_IDS, QUERY_STARTS), dtype="float32")
     for queries in ((1,), (5, 0, 3, 1), (0, 2), (2, 2, 2)):
         node.check(Step(queries=queries))
+
+
+@promise(level=2, area="pick")
+def gives_seats_their_tokens_before_they_were_read(bench: Bench) -> None:
+    """Each seat keeps what was chosen for it last, other seats keep theirs, padding keeps none."""
+    program = builder("float32")
+    sample(program.entry("sample"), NUM_IDS, dtype="float32")
+    g = program.entry("tokens")
+    g.output("ids", tokens(g))
+    running = bench.start(program.finish())
+    unread: list[Pending] = []
+    for seats, chosen in KEPT:
+        logits = np.zeros((len(seats), NUM_IDS), np.float32)
+        logits[np.arange(len(seats)), chosen] = 1
+        step = Step(queries=[1] * len(seats), computed=[3] * len(seats), seats=seats)
+        unread.append(running.launch("sample", step, logits=host(logits)))
+        if len(unread) == bench.platform.info.max_in_flight:
+            unread.pop(0).read()
+    step = Step(queries=(1, 3, 1, 1), token_ids=(70, 71, 72, 73, 74, 75), seats=(4, 9, 16, 2))
+    pending = running.launch("tokens", step, token_from=host(ints([1, 0, 0, 1, 0, 1])))
+    for each in unread:
+        each.read()
+    found = pending.read().outputs["ids"].array.tolist()
+    insist(found == [21, 71, 72, 31, 74, 13], f"seats gave {found}, not [21, 71, 72, 31, 74, 13]")
 
 
 @promise(level=2, area="draft_rows")
@@ -93,6 +121,25 @@ def counts_drafts_up_to_the_first_that_differs(bench: Bench) -> None:
                 queries=queries, token_ids=tokens, computed=range(7, 7 + 100 * len(queries), 100)
             )
             node.check(step, num_drafts=host(ints(drafts)), chosen=chosen)
+
+
+@promise(level=2, area="last_rows")
+def names_the_last_token_that_counts(bench: Bench) -> None:
+    """All drafts accepted, some and none, behind prompts; requests without tokens beside them."""
+    leaves = (QUERY_STARTS, NUM_DRAFTS, Input("num_tokens", (R,), "int32"))
+    with optional():
+        node = OneNode(bench, "last_rows", leaves, dtype="float32")
+    for queries, drafts in BATCHES:
+        for accepted in (0, 1, 2):
+            counts = [
+                1 + min(accepted, given) if query else 0
+                for query, given in zip(queries, drafts, strict=True)
+            ]
+            node.check(
+                Step(queries=queries),
+                num_drafts=host(ints(drafts)),
+                num_tokens=host(ints(counts)),
+            )
 
 
 @promise(level=2, area="accept")

@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from octavo_conformance.mutants import ahead, misfits, mistakes, uncommon
+from octavo_conformance.mutants import (
+    ahead,
+    deviant,
+    encoded,
+    forgetful,
+    latents,
+    misfits,
+    mistakes,
+    shaped,
+    uncommon,
+)
 from octavo_conformance.mutants.mistakes import paged
 from octavo_conformance.oracle.platform import OraclePlatform, state_kernel
 from octavo_platforms.hooks import hookimpl
@@ -70,9 +80,27 @@ class WrongAttention:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
         """Give the wrong kernel, with a window or without one."""
-        if (spec.window is not None) != self.is_for_windows:
+        if (
+            (spec.window is not None) != self.is_for_windows
+            or spec.softcap is not None
+            or spec.sinks
+        ):
             return None
         return state_kernel("attention", partial(self.run, scale=spec.scale))
+
+
+@dataclass(frozen=True, slots=True)
+class WrongWindow:
+    """A plugin whose attention goes wrong before windows, which it knows."""
+
+    run: Run
+
+    @hookimpl
+    def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
+        """Give the wrong kernel."""
+        if spec.window is None or spec.softcap is not None or spec.sinks:
+            return None
+        return state_kernel("attention", partial(self.run, scale=spec.scale, window=spec.window))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +171,57 @@ MUTANTS: tuple[Mutant, ...] = (
         WrongAttention(uncommon.no_window, is_for_windows=True),
         "attention",
     ),
-    _mutant("equal experts reversed", WrongOp("route", uncommon.last_of_equal_experts), "route"),
-    _mutant("always renormalised", WrongOp("route", uncommon.always_renormalised), "route"),
+    _mutant(
+        "null blocks before a window that are multiplied",
+        WrongWindow(uncommon.weighs_what_has_left),
+        "attention",
+    ),
+    _mutant(
+        "latents without rotary keys",
+        latents.WrongLatentAttention(latents.misread(latents.without_rotary_keys)),
+        "latent_attention",
+    ),
+    _mutant(
+        "values of latents before keys",
+        latents.WrongLatentAttention(latents.misread(latents.values_before_keys)),
+        "latent_attention",
+    ),
+    _mutant(
+        "keys of all latents first",
+        latents.WrongLatentAttention(latents.misread(latents.all_keys_first)),
+        "latent_attention",
+    ),
+    _mutant(
+        "latents scaled by their rows",
+        latents.WrongLatentAttention(latents.misread(latents.scaled_by_the_row)),
+        "latent_attention",
+    ),
+    _mutant(
+        "latents masked by zero",
+        latents.WrongLatentAttention(latents.masked_by_zero),
+        "latent_attention",
+    ),
+    _mutant(
+        "latents by the host's lengths",
+        latents.AttendsToLatentsByTheHostsLengths(),
+        "latent_attention",
+    ),
+    *(_mutant(*mistake) for mistake in forgetful.MISTAKES),
+    _mutant(
+        "rings one place late", WrongOp("ring_rows", forgetful.rings_one_place_late), "ring_rows"
+    ),
+    _mutant(
+        "time steps without limits",
+        WrongOp("time_steps", forgetful.steps_without_limits),
+        "time_steps",
+    ),
+    _mutant("keys before latents", latents.KeysBeforeLatents(), "latent_write"),
+    *(_mutant(name, WrongOp("route", wrong), "route") for name, wrong in uncommon.ROUTING),
+    _mutant(
+        "experts without biases",
+        WrongOp("grouped_linear", uncommon.without_expert_biases),
+        "grouped_linear",
+    ),
     _mutant(
         "later tokens of an expert first",
         WrongOp("group_rows", uncommon.later_tokens_first),
@@ -181,6 +258,32 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "draft rows from the front", WrongOp("draft_rows", ahead.rows_from_the_front), "draft_rows"
     ),
+    _mutant(
+        "drafts that were not accepted count",
+        WrongOp("last_rows", encoded.last_row_of_all),
+        "last_rows",
+    ),
+    _mutant(
+        "encoder seen as far as a token stands",
+        encoded.WrongCross(encoded.sees_as_far_as_it_stands),
+        "cross_attention",
+    ),
+    _mutant(
+        "encoder seen in whole blocks",
+        encoded.WrongCross(encoded.sees_whole_blocks),
+        "cross_attention",
+    ),
+    _mutant("rows mixed by weight", WrongOp("mix_rows", encoded.mixes_by_weight), "mix_rows"),
+    _mutant(
+        "sections taken for runs",
+        WrongOp("rope_sections", encoded.sections_in_runs),
+        "rope_sections",
+    ),
+    _mutant(
+        "offsets taken for places",
+        WrongOp("rope_sections", encoded.offsets_as_places),
+        "rope_sections",
+    ),
     _mutant("accepts every match", WrongOp("accept", ahead.accept_every_match), "accept"),
     _mutant(
         "mask from the highest bit",
@@ -188,6 +291,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "mask_logits",
     ),
     _mutant("rank that counts equals", WrongOp("score", ahead.rank_counts_equals), "score"),
+    *(
+        _mutant(name, WrongOp(op, run), op)
+        for name, op, run in (
+            ("bias once for each id", "bias_logits", shaped.bias_once),
+            ("penalties of padding", "penalise_logits", shaped.penalise_the_padding),
+            ("penalties one token late", "penalise_logits", shaped.penalise_without_the_last),
+            ("penalties of the prompt", "penalise_logits", shaped.count_the_prompt),
+            ("penalty without a sign", "penalise_logits", shaped.repeat_whatever_the_sign),
+            ("top-k that cuts ties", "truncate_logits", shaped.cut_ties),
+            ("top-p before top-k", "truncate_logits", shaped.cut_the_share_first),
+            ("cuts before temperature", "truncate_logits", shaped.cut_before_the_temperature),
+            ("likeliest from the end", "most_likely", shaped.likeliest_from_the_end),
+        )
+    ),
+    *(_mutant(name, WrongOp(op, run), area) for name, op, run, area in deviant.MISTAKES),
+    _mutant("cap on scores forgotten", deviant.ForgetsTheCap(), "attention"),
+    _mutant("sinks forgotten", deviant.ForgetsTheSinks(), "attention"),
     _mutant("attends by the host's lengths", ahead.AttendsByTheHostsLengths(), "attention"),
     _mutant("memory that aliases the host", misfits.AliasesTheHost(), "memory"),
     _mutant("memory that is not zero", misfits.GivesUsedMemory(), "memory"),

@@ -12,6 +12,7 @@ import numpy as np
 from octavo_conformance.oracle import adapters, attention, encoder, experts
 from octavo_conformance.oracle.attention import Planes
 from octavo_conformance.oracle.values import Floats, Ints
+from octavo_platforms.graph import Attr
 
 
 def no_window(
@@ -21,26 +22,81 @@ def no_window(
     return attention.attention(q, starts, computed, table, state, scale=scale)
 
 
-def last_of_equal_experts(logits: Floats, *, top_k: int, renormalise: bool) -> tuple[Ints, Floats]:
+def weighs_what_has_left(
+    q: Floats,
+    starts: Ints,
+    computed: Ints,
+    table: Ints,
+    state: Planes,
+    *,
+    scale: float,
+    window: int | None,
+) -> Floats:
+    """Attention that gives slots before a window the weight 0, and multiplies by what they hold."""
+    found = attention.attention(q, starts, computed, table, state, scale=scale, window=window)
+    for request, (start, stop) in enumerate(pairwise(starts)):
+        num_left = max(0, int(computed[request]) - (window or 0)) // state[0].shape[1]
+        found[start:stop] += 0.0 * state[1][table[request, :num_left]].sum()
+    return found
+
+
+def last_of_equal_experts(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
     """Routing that prefers the highest of equal experts."""
     width = logits.shape[1]
-    ids, weights = experts.route(logits[:, ::-1], top_k=top_k, renormalise=renormalise)
+    turned = (bias[::-1] for bias in biases)
+    ids, weights = experts.route(logits[:, ::-1], *turned, **attrs)
     return (width - 1 - ids).astype(np.int32), weights
 
 
-def always_renormalised(logits: Floats, *, top_k: int, renormalise: bool) -> tuple[Ints, Floats]:
+def always_renormalised(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
     """Routing whose weights always add up to one."""
-    return experts.route(logits, top_k=top_k, renormalise=True)
+    return experts.route(logits, *biases, **{**attrs, "renormalise": True})
 
 
-def masked_experts(x: Floats, weights: Floats, counts: Ints) -> Floats:
+def weighed_with_bias(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Routing whose weights know the bias that only chooses."""
+    ids, weights = experts.route(logits, *biases, **attrs)
+    return ids, weights + sum(bias[ids] for bias in biases)
+
+
+def without_groups(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Routing that chooses from all groups."""
+    return experts.route(logits, *biases, **{**attrs, "groups": 1, "top_groups": 1})
+
+
+def groups_by_their_best(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Routing that takes a group for as good as its best expert, whatever was asked for."""
+    return experts.route(logits, *biases, **{**attrs, "group_score": "best"})
+
+
+def always_softmax(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Routing whose shares are always those of a softmax."""
+    return experts.route(logits, *biases, **{**attrs, "score": "softmax"})
+
+
+def without_expert_biases(x: Floats, weights: Floats, counts: Ints, *biases: Floats) -> Floats:
+    """A grouped product that forgets biases."""
+    return experts.grouped_linear(x, weights, counts)
+
+
+ROUTING = (
+    ("equal experts reversed", last_of_equal_experts),
+    ("always renormalised", always_renormalised),
+    ("weights that know the bias", weighed_with_bias),
+    ("experts of all groups", without_groups),
+    ("groups by their best", groups_by_their_best),
+    ("always softmax", always_softmax),
+)
+
+
+def masked_experts(x: Floats, weights: Floats, counts: Ints, *biases: Floats) -> Floats:
     """A grouped product that adds up masked products of all experts."""
     owners = np.repeat(np.arange(len(counts)), counts)
     found = np.zeros((len(x), weights.shape[1]))
     for expert, weight in enumerate(weights):
         mask = np.zeros((len(x), 1))
         mask[: len(owners)][owners == expert] = 1.0
-        found += (x * mask) @ weight.T
+        found += (x * mask) @ weight.T + sum(mask * bias[expert] for bias in biases)
     return found
 
 

@@ -22,13 +22,17 @@ def attend(
     first: int,
     scale: float,
     window: int | None = None,
+    softcap: float | None = None,
+    sinks: Floats | None = None,
 ) -> Floats:
     """Attend each token of one request to positions up to its own, the last `window` of them.
 
-    Shapes: q [Q, H, D], at positions first, first + 1, ...; keys and values [C, K, D], in
-        the order of positions; returns [Q, H, D]. Query head h reads KV head h * K // H.
+    Shapes: q [Q, H, D], at positions first, first + 1, ...; keys [C, K, D] and values
+        [C, K, D'], in the order of positions; returns [Q, H, D']. Query head h reads KV head
+        h * K // H. Sinks, where there are some, are [H].
+    Source: sinks, arXiv 2309.17453 and the models' card of gpt-oss.
     """
-    found = np.zeros_like(q)
+    found = np.zeros((*q.shape[:2], values.shape[2]))
     num_heads, num_kv_heads = q.shape[1], keys.shape[1]
     for token in range(len(q)):
         end = first + token + 1
@@ -36,8 +40,13 @@ def attend(
         for head in range(num_heads):
             of = head * num_kv_heads // num_heads
             scores = keys[seen, of] @ q[token, head] * scale
+            if softcap is not None:
+                scores = softcap * np.tanh(scores / softcap)
+            if sinks is not None:
+                scores = np.append(scores, sinks[head])
             weights = np.exp(scores - np.max(scores))
-            found[token, head] = weights @ values[seen, of] / np.sum(weights)
+            weights /= np.sum(weights)
+            found[token, head] = weights[: end - seen.start] @ values[seen, of]
     return found
 
 
@@ -59,9 +68,11 @@ def attention(
     computed: Ints,
     block_table: Ints,
     state: Planes,
+    sinks: Floats | None = None,
     *,
     scale: float,
     window: int | None = None,
+    softcap: float | None = None,
 ) -> Floats:
     """Attend each new token to its own request's past, as far as a window reaches, and to itself.
 
@@ -76,9 +87,15 @@ def attention(
         context = np.arange(computed[request] + stop - start)
         slots = table[context // block_size] * block_size + context % block_size
         keys, values = kv_read(slots.astype(np.int32), state)
-        first = int(computed[request])
         found[start:stop] = attend(
-            q[start:stop], keys, values, first=first, scale=scale, window=window
+            q[start:stop],
+            keys,
+            values,
+            first=int(computed[request]),
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            sinks=sinks,
         )
     return found
 

@@ -18,7 +18,8 @@ def sample(logits: Floats, seat_sampling: Words, seats: Ints, positions: Ints) -
     """Choose a token for each row. Shapes: [S, V], [N, 3], [S], [S]; returns [S]."""
     found = np.zeros(len(seats), np.int32)
     for row, (seat, position) in enumerate(zip(seats, positions, strict=True)):
-        found[row] = np.argmax(scores(logits[row], seat_sampling[seat], int(position)))
+        each = scores(logits[row], seat_sampling[seat], int(position))
+        found[row] = np.argmax(each) if np.isfinite(each.max()) else -1
     return found
 
 

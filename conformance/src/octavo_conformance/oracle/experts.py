@@ -8,18 +8,35 @@ from __future__ import annotations
 import numpy as np
 
 from octavo_conformance.oracle.values import Floats, Ints
+from octavo_platforms.graph import Attr
+from octavo_platforms.ops.experts import routing_of
 
 
-def route(logits: Floats, *, top_k: int, renormalise: bool) -> tuple[Ints, Floats]:
-    """Choose experts by the largest logits, and weigh them. Shapes: [T, X]; gives [T, k] twice.
+def route(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Choose experts, and weigh them. Shapes: logits [T, X], bias [X] or none; [T, k] twice.
 
-    Source: arXiv 2401.04088 section 2.1; without renormalising, arXiv 2101.03961 section 2.1.
+    Source: arXiv 2401.04088 section 2.1; without renormalising, arXiv 2101.03961 section 2.1;
+        groups, arXiv 2405.04434 section 2.2.2; sigmoid and bias, arXiv 2412.19437 section 2.1.2.
     """
-    ids = np.argsort(-logits, axis=-1, kind="stable")[:, :top_k].astype(np.int32)
-    powers = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
-    chosen = np.take_along_axis(powers, ids, -1)
-    total = np.sum(chosen if renormalise else powers, axis=-1, keepdims=True)
-    return ids, chosen / total
+    routing = routing_of(attrs)
+    if routing.score == "softmax":
+        powers = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+        shares = powers / np.sum(powers, axis=-1, keepdims=True)
+    else:
+        shares = 1 / (1 + np.exp(-logits))
+    by = shares + biases[0] if biases else logits
+    if routing.groups > 1:
+        good = shares + biases[0] if biases else shares
+        grouped = np.sort(good.reshape(len(good), routing.groups, -1), axis=-1)
+        scores = grouped[..., -1] if routing.group_score == "best" else grouped[..., -2:].sum(-1)
+        best = np.argsort(-scores, axis=-1, kind="stable")[:, : routing.top_groups]
+        is_open = np.zeros(scores.shape, np.bool_)
+        np.put_along_axis(is_open, best, True, axis=-1)
+        by = np.where(np.repeat(is_open, grouped.shape[-1], axis=-1), by, -np.inf)
+    ids = np.argsort(-by, axis=-1, kind="stable")[:, : routing.top_k].astype(np.int32)
+    chosen = np.take_along_axis(shares, ids, -1)
+    total = np.sum(chosen, axis=-1, keepdims=True) if routing.renormalise else 1.0
+    return ids, chosen / total * routing.factor
 
 
 def group_rows(ids: Ints, query_starts: Ints, *, num_experts: int) -> tuple[Ints, Ints, Ints]:
@@ -39,17 +56,22 @@ def group_rows(ids: Ints, query_starts: Ints, *, num_experts: int) -> tuple[Ints
     return rows, places, counts[:num_experts]
 
 
-def grouped_linear(x: Floats, weights: Floats, counts: Ints) -> Floats:
-    """Multiply each run of rows by its own weight. Shapes: [A, I], [X, O, I], [X]; [A, O]."""
+def grouped_linear(x: Floats, weights: Floats, counts: Ints, *biases: Floats) -> Floats:
+    """Multiply each run of rows by its own weight, and add its bias, where there is one.
+
+    Shapes: x [A, I]; weights [X, O, I]; counts [X]; bias [X, O]; returns [A, O].
+    """
     found = np.zeros((len(x), weights.shape[1]))
     first = 0
-    for weight, count in zip(weights, counts, strict=True):
-        found[first : first + count] = x[first : first + count] @ weight.T
+    for expert, (weight, count) in enumerate(zip(weights, counts, strict=True)):
+        own = sum(bias[expert] for bias in biases)
+        found[first : first + count] = x[first : first + count] @ weight.T + own
         first += count
     return found
 
 
 def combine(y: Floats, places: Ints, weights: Floats) -> Floats:
     """Sum each token's rows by weight. Shapes: y [kT, E]; places, weights [T, k]; [T, E]."""
-    found: Floats = np.einsum("tke,tk->te", y[places], weights)
+    rows = np.where(weights[..., None] == 0, 0, y[places])
+    found: Floats = np.einsum("tke,tk->te", rows, weights)
     return found

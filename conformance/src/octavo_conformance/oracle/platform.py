@@ -21,6 +21,7 @@ import numpy as np
 
 from octavo_conformance.oracle import ORACLE
 from octavo_conformance.oracle.program import OracleProgram
+from octavo_conformance.oracle.recurrent import Rows
 from octavo_platforms.capabilities import (
     DeviceInfo,
     DeviceSettings,
@@ -41,18 +42,25 @@ from octavo_platforms.platform import (
     StateLayout,
     Unsupported,
 )
+from octavo_platforms.program import StateSpec
 from octavo_platforms.shapes import EXACT, ShapePolicy
 from octavo_platforms.specs import (
     AttentionSpec,
     CompileSpec,
+    CopySpec,
+    CrossAttentionSpec,
     KVReadSpec,
     KVWriteSpec,
+    LatentAttentionSpec,
+    LatentRowsSpec,
     LinearSpec,
+    MixerSpec,
     OpSpec,
 )
 from octavo_platforms.tensor import DTYPES, DType, HostTensor, storage
 
 LAYOUT = StateLayout("BPKD", ("B", "P", "K", "D"))
+ROWS = StateLayout("BPC", ("B", "P", "C"))
 MODES = ("exact", "rounded", "padded")
 BUCKETS = ShapePolicy(
     {
@@ -165,8 +173,15 @@ class OraclePlatform:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel:
         """Attend as the definition says."""
-        run = partial(ORACLE["attention"], scale=spec.scale, window=spec.window)
+        run = partial(
+            ORACLE["attention"], scale=spec.scale, window=spec.window, softcap=spec.softcap
+        )
         return state_kernel("attention", run)
+
+    @hookimpl
+    def bind_cross_attention(self, spec: CrossAttentionSpec) -> StateKernel:
+        """Attend to all that was encoded."""
+        return state_kernel("cross_attention", partial(ORACLE["cross_attention"], scale=spec.scale))
 
     @hookimpl
     def bind_kv_write(self, spec: KVWriteSpec) -> StateKernel | Unsupported:
@@ -181,17 +196,56 @@ class OraclePlatform:
         return state_kernel("kv_read", ORACLE["kv_read"])
 
     @hookimpl
+    def bind_latent_attention(self, spec: LatentAttentionSpec) -> StateKernel:
+        """Attend to keys and values made of latents."""
+        run = partial(ORACLE["latent_attention"], scale=spec.scale)
+        return state_kernel("latent_attention", run, ROWS)
+
+    @hookimpl
+    def bind_latent_rows(self, spec: LatentRowsSpec) -> StateKernel:
+        """Write or read."""
+        return state_kernel(spec.op, ORACLE[spec.op], ROWS)
+
+    @hookimpl
+    def bind_kv_copy(self, spec: CopySpec) -> StateKernel:
+        """Copy blocks or rows."""
+        return state_kernel("state_copy", ORACLE["state_copy"], in_order(spec.state))
+
+    @hookimpl
+    def bind_state_mixer(self, spec: MixerSpec) -> StateKernel:
+        """Carry the state from token to token."""
+        return mixer_kernel(spec, ORACLE[spec.op])
+
+    @hookimpl
     def compile(self, spec: CompileSpec, context: DeviceContext) -> Program:
         """Interpret, in the mode that the device was opened with."""
         mode = _ours(context).mode
-        policy = BUCKETS if mode == "padded" else EXACT
+        policy = BUCKETS.of(spec.program) if mode == "padded" else EXACT
         return OracleProgram(spec, is_rounded=mode == "rounded", policy=policy)
 
 
-def state_kernel(op: str, run: Callable[..., object]) -> StateKernel:
-    """Offer a function on planes of [B, P, K, D] as a kernel."""
+def state_kernel(op: str, run: Callable[..., object], layout: StateLayout = LAYOUT) -> StateKernel:
+    """Offer a function on planes of one layout as a kernel."""
     kernel = Kernel(name=f"oracle.{op}", run=run)
-    return StateKernel(name=kernel.name, layouts=(LAYOUT,), at=lambda layout: kernel)
+    return StateKernel(name=kernel.name, layouts=(layout,), at=lambda layout: kernel)
+
+
+def mixer_kernel(spec: MixerSpec, op: Callable[..., object]) -> StateKernel:
+    """Offer a function on one plane of a recurrent state as a kernel on all of them."""
+    place = spec.state.place_of(spec.plane)
+    attrs = {name: value for name, value in spec.attrs if name != "plane"}
+
+    def run(*given: object) -> object:
+        at = next(index for index, each in enumerate(given) if isinstance(each, tuple))
+        rows = Rows.given(given[at - 3 : at + 1], place)
+        return op(*given[: at - 3], *given[at + 1 :], rows=rows, **attrs)
+
+    return state_kernel(spec.op, run, in_order(spec.state))
+
+
+def in_order(state: StateSpec) -> StateLayout:
+    """Give the layout that has a state's axes as they are named."""
+    return StateLayout("".join(state.axes), state.axes)
 
 
 def host_of(tensor: DeviceTensor) -> HostTensor:

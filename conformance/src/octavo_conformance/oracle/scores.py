@@ -1,4 +1,4 @@
-"""Logits beside the choice: forbidding tokens, and telling how likely one was.
+"""Logits beside the choice: forbidding tokens, and telling how likely some were.
 
 Knows nothing of who asks.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from octavo_conformance.oracle.values import Floats, Ints, Words
+from octavo_platforms import shaping
 
 
 def mask_logits(logits: Floats, mask: Words) -> Floats:
@@ -26,3 +27,8 @@ def score(logits: Floats, ids: Ints) -> tuple[Floats, Ints]:
     largest = np.max(logits, axis=1, keepdims=True)
     total = largest + np.log(np.sum(np.exp(logits - largest), axis=1, keepdims=True))
     return (own - total)[:, 0], np.sum(logits > own, axis=1).astype(np.int32)
+
+
+def most_likely(logits: Floats, *, count: int) -> tuple[Ints, Floats]:
+    """Find the likeliest ids of each row. Shapes: [S, V]; returns ids, logprobs [S, L]."""
+    return shaping.most_likely(logits, count)

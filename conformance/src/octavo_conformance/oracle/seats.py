@@ -16,7 +16,7 @@ def pick(given: Ints, source: Ints, seats: Ints, *columns: Ints) -> Ints:
     found = given.copy()
     for index, (column, seat) in enumerate(zip(source, seats, strict=True)):
         if column > 0:
-            found[index] = columns[column - 1][seat]
+            found[index] = max(0, columns[column - 1][seat])
     return found
 
 
@@ -67,3 +67,12 @@ def accept(
         num_tokens[request], last[request] = accepted + 1, mine[accepted]
         known[request] += stop - start - len(drafts) + accepted
     return tokens, num_tokens, last, known
+
+
+def last_rows(query_starts: Ints, num_drafts: Ints, num_tokens: Ints) -> Ints:
+    """Name each request's last token that counts. Shapes: [R+1], [R], [R]; returns [R]."""
+    found = [
+        max(0, stop - 1 - (drafts - (count - 1)))
+        for stop, drafts, count in zip(query_starts[1:], num_drafts, num_tokens, strict=True)
+    ]
+    return np.array(found, np.int32)

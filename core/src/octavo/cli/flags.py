@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from octavo.config import ITEM_BYTES, Settings, from_environment, parse_bytes
+from octavo.amounts import parse_bytes
+from octavo.config import (
+    DEFAULT_LOGPROBS,
+    ITEM_BYTES,
+    POLICIES,
+    Settings,
+    from_environment,
+)
 from octavo.errors import OperatorError
 
 
@@ -21,7 +28,63 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         help="a folder with config.json, a .gguf file, or the name of a downloaded model; "
         "without it, a small demo model",
     )
-    device = parser.add_argument_group("device")
+    _add_weight_flags(parser.add_argument_group("weights"))
+    _add_device_flags(parser.add_argument_group("device"))
+    _add_limits(parser.add_argument_group("limits"))
+    _add_scheduling(parser.add_argument_group("scheduling"))
+    _add_cache_flags(parser.add_argument_group("cache"))
+    _add_sampling_flags(parser.add_argument_group("sampling"))
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Make the settings that the environment and the model flags ask for."""
+    return replace(
+        from_environment(),
+        model=args.model,
+        revision=args.revision,
+        load_format=args.load_format,
+        quantization=args.quantization,
+        device=args.device,
+        devices=args.devices,
+        dtype=args.dtype,
+        max_context_tokens=args.max_model_len,
+        max_requests=args.max_num_seqs,
+        max_step_tokens=args.max_num_batched_tokens,
+        block_size=args.block_size,
+        max_in_flight=args.max_in_flight,
+        kv_cache_bytes=args.kv_cache_memory_bytes,
+        prefix_caching=args.enable_prefix_caching,
+        scheduling_policy=args.scheduling_policy,
+        chunked_prefill=args.enable_chunked_prefill,
+        long_prefill_tokens=args.long_prefill_token_threshold,
+        prefill_interval=args.prefill_schedule_interval,
+        watermark=args.watermark,
+        batch_invariant=args.batch_invariant,
+        max_logprobs=args.max_logprobs,
+        seed=args.seed,
+    )
+
+
+def _add_weight_flags(weights: argparse._ArgumentGroup) -> None:
+    weights.add_argument(
+        "--revision", metavar="REV", help="branch, tag or commit of a downloaded model"
+    )
+    weights.add_argument(
+        "--load-format",
+        metavar="auto|dummy",
+        default="auto",
+        help="dummy draws weights from the seed and reads none (default: auto)",
+    )
+    weights.add_argument(
+        "--quantization",
+        "-q",
+        metavar="int8|int4|fp8",
+        help="round the weights of linear layers as this format would when they are placed; they "
+        "take as much memory as before (default: as the checkpoint)",
+    )
+
+
+def _add_device_flags(device: argparse._ArgumentGroup) -> None:
     device.add_argument(
         "--device", metavar="NAME[:MODE]", help="platform to run on (default: the best one found)"
     )
@@ -34,7 +97,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what to compute in (default: auto, as the checkpoint where the platform can)",
     )
-    limits = parser.add_argument_group("limits")
+    device.add_argument(
+        "--batch-invariant",
+        action="store_true",
+        help="give a request the same bits whatever else runs; slower (default: off)",
+    )
+
+
+def _add_limits(limits: argparse._ArgumentGroup) -> None:
     limits.add_argument(
         "--max-model-len", metavar="TOKENS", type=int, help="longest context, prompt and output"
     )
@@ -44,7 +114,52 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-num-batched-tokens", metavar="TOKENS", type=int, help="tokens in one step"
     )
-    cache = parser.add_argument_group("cache")
+    limits.add_argument(
+        "--max-in-flight",
+        metavar="STEPS",
+        type=int,
+        help="steps launched and not read: 1 waits for each (default: what the device takes, or 2)",
+    )
+
+
+def _add_scheduling(scheduling: argparse._ArgumentGroup) -> None:
+    scheduling.add_argument(
+        "--scheduling-policy",
+        choices=POLICIES,
+        default=POLICIES[0],
+        help="whose turn is first: who came first, or the lowest priority (default: fcfs)",
+    )
+    scheduling.add_argument(
+        "--enable-chunked-prefill",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compute long prompts in parts, beside other requests (default: on)",
+    )
+    scheduling.add_argument(
+        "--long-prefill-token-threshold",
+        metavar="TOKENS",
+        type=int,
+        default=0,
+        help="most tokens of one prompt in a step, so that others share it (default: 0, no limit)",
+    )
+    scheduling.add_argument(
+        "--prefill-schedule-interval",
+        metavar="N",
+        type=int,
+        default=1,
+        help="while others run, compute prompts in every nth step only (default: 1)",
+    )
+    scheduling.add_argument(
+        "--watermark",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="share of the cache that stays free when a request begins (default: 0, what those "
+        "who run may want soon)",
+    )
+
+
+def _add_cache_flags(cache: argparse._ArgumentGroup) -> None:
     cache.add_argument("--block-size", metavar="TOKENS", type=int, help="positions in a KV block")
     cache.add_argument(
         "--kv-cache-memory-bytes", metavar="BYTES", type=_bytes, help="KV cache, as 512m or 4g"
@@ -55,26 +170,18 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="share the blocks of equal prompt beginnings (default: on)",
     )
-    parser.add_argument_group("sampling").add_argument(
+
+
+def _add_sampling_flags(sampling: argparse._ArgumentGroup) -> None:
+    sampling.add_argument(
         "--seed", metavar="N", type=int, default=0, help="where seeds of requests come from"
     )
-
-
-def settings_of(args: argparse.Namespace) -> Settings:
-    """Make the settings that the environment and the model flags ask for."""
-    return replace(
-        from_environment(),
-        model=args.model,
-        device=args.device,
-        devices=args.devices,
-        dtype=args.dtype,
-        max_context_tokens=args.max_model_len,
-        max_requests=args.max_num_seqs,
-        max_step_tokens=args.max_num_batched_tokens,
-        block_size=args.block_size,
-        kv_cache_bytes=args.kv_cache_memory_bytes,
-        prefix_caching=args.enable_prefix_caching,
-        seed=args.seed,
+    sampling.add_argument(
+        "--max-logprobs",
+        metavar="N",
+        type=int,
+        default=DEFAULT_LOGPROBS,
+        help=f"likeliest ids told of a token, -1 for all (default: {DEFAULT_LOGPROBS})",
     )
 
 

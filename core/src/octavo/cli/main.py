@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from octavo.cli import chat, devices, plan
+from octavo.cli import chat, devices, models, plan
 from octavo.cli import serve as serving
 from octavo.errors import OctavoError
 from octavo_platforms.errors import PlatformError
@@ -23,6 +23,7 @@ examples:
   octavo chat model.gguf                talk to a model in this terminal
   octavo plan ./my-model                see what would run where, without reading weights
   octavo devices                        see which devices can be used
+  octavo models                         see which families of models they run
 """
 
 
@@ -56,7 +57,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in (("serve", serving), ("chat", chat), ("plan", plan), ("devices", devices)):
+    for name, command in (
+        ("serve", serving),
+        ("chat", chat),
+        ("plan", plan),
+        ("devices", devices),
+        ("models", models),
+    ):
         each = commands.add_parser(
             name,
             help=command.SUMMARY,

@@ -1,5 +1,9 @@
 """`octavo serve`: from a model's name to an HTTP server, told stage by stage.
 
+    this process     the port, HTTP, and the keeping of the others
+    engine process   loads the model and runs it
+    API processes    with --api-processes: further ones that answer HTTP on the same port
+
 The port is taken before the model is loaded, so that a busy one is known at once. Ctrl-C and
 SIGTERM end the command with status 0 at any stage.
 
@@ -9,26 +13,29 @@ Does not know how models are loaded or requests answered.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import errno
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import octavo
-from octavo.asking import Loaded
 from octavo.cli.flags import add_model_flags, settings_of
 from octavo.cli.story import Story
-from octavo.config import Settings
-from octavo.errors import OperatorError
+from octavo.config import (
+    DEFAULT_ENGINE_TIMEOUT_S,
+    DEFAULT_QUEUED_REQUESTS,
+    DEFAULT_RESTARTS,
+    DEFAULT_SHUTDOWN_TIMEOUT_S,
+    Settings,
+)
 
 if TYPE_CHECKING:  # the other commands start without the server
-    import uvicorn
-
-    from octavo.server.served import Served
+    from octavo.process.child import ChildHost
+    from octavo.process.client import EngineClient
+    from octavo.server.running import Server
 
 SUMMARY = "Serve a model over an OpenAI-compatible HTTP API"
 EXAMPLES = """\
@@ -37,9 +44,6 @@ examples:
   octavo serve ./my-model --port 9000         a folder with config.json and safetensors
   octavo serve model.gguf --api-key secret    clients must send the key
 """
-
-DRAIN_S = 5.0
-"""How long open requests may go on after the server was told to stop."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -60,23 +64,60 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--api-key", metavar="KEY", help="clients must send it (default: OCTAVO_API_KEY, or none)"
     )
+    server.add_argument(
+        "--api-processes",
+        metavar="N",
+        type=int,
+        default=1,
+        help="processes that answer HTTP and handle text, on one port (default: %(default)s)",
+    )
+    server.add_argument(
+        "--shutdown-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=DEFAULT_SHUTDOWN_TIMEOUT_S,
+        help="how long open requests may go on after SIGTERM or Ctrl-C (default: %(default)g)",
+    )
+    _add_process_flags(parser)
 
 
-class Planned(Loaded, Protocol):
-    """A loaded model that can say what runs where."""
-
-    @property
-    def plan(self) -> object:
-        """Give what `str` writes for people."""
-        ...
-
-
-class Load(Protocol):
-    """What makes a model of settings, telling each stage."""
-
-    def __call__(self, settings: Settings, *, report: Callable[[str], None]) -> Planned:
-        """Load it."""
-        ...
+def _add_process_flags(parser: argparse.ArgumentParser) -> None:
+    queue = parser.add_argument_group("queue")
+    queue.add_argument(
+        "--max-num-queued-reqs",
+        metavar="N",
+        type=_count_or_none,
+        default=DEFAULT_QUEUED_REQUESTS,
+        help="requests that may wait, or 'none'; more are refused with 503 (default: %(default)s)",
+    )
+    queue.add_argument(
+        "--max-num-queued-tokens",
+        metavar="TOKENS",
+        type=_count_or_none,
+        help="prompt tokens that may wait (default: none, no limit)",
+    )
+    engine = parser.add_argument_group("engine process")
+    engine.add_argument(
+        "--engine-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=DEFAULT_ENGINE_TIMEOUT_S,
+        help="an engine that does not end a step for so long is restarted (default: %(default)g)",
+    )
+    engine.add_argument(
+        "--max-restarts",
+        metavar="N",
+        type=int,
+        default=DEFAULT_RESTARTS,
+        help="how often in a row the engine is restarted (default: %(default)s)",
+    )
+    engine.add_argument(
+        "--no-restart",
+        dest="max_restarts",
+        action="store_const",
+        const=0,
+        help="end with status 1 when the engine ends",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,62 +129,45 @@ def run(args: argparse.Namespace) -> int:
         port=args.port,
         served_model_name=args.served_model_name,
         api_key=args.api_key or settings.api_key,
+        api_processes=args.api_processes,
+        shutdown_timeout_s=args.shutdown_timeout,
+        max_queued_requests=args.max_num_queued_reqs,
+        max_queued_tokens=args.max_num_queued_tokens,
+        engine_timeout_s=args.engine_timeout,
+        max_restarts=args.max_restarts,
     )
-    return serve(settings, _load, Story())
+    return serve(settings, Story())
 
 
-def serve(settings: Settings, load: Load, story: Story, *, drain_s: float = DRAIN_S) -> int:
-    """Load a model and serve it until told to stop, then give the exit status.
+def serve(settings: Settings, story: Story, *, loader: str | None = None) -> int:
+    """Load a model in an engine process and serve it until told to stop; give the exit status.
 
-    Units: open requests may go on for `drain_s` seconds; then they end with an error.
+    `loader` names another function than the usual one, as `module:name`, that loads it.
+
     Effects: SIGTERM interrupts as Ctrl-C does, from here to the end of the process.
     """
-    with listening(settings.host, settings.port) as taken:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from octavo.server.listening import listeners
+
+    with ExitStack() as stack:
+        taken = listeners(settings.host, settings.port, settings.api_processes)
+        for each in taken:
+            stack.enter_context(each)
         try:
-            _serve(settings, load, taken, story, drain_s)
+            status = _serve(settings, story, taken, loader)
         except KeyboardInterrupt:
-            story("stopped")
-    return 0
-
-
-def _load(settings: Settings, *, report: Callable[[str], None]) -> Planned:
-    """Import what loading needs only once the port is taken."""
-    from octavo.loading import load
-
-    return load(settings, report=report)
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Take a port.
-
-    Raises: OperatorError where it is busy, or the address is not this machine's.
-    """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        taken = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise OperatorError(f"The host '{host}' is not known: {error}.") from error
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind(address)
-        taken.listen()
-    except OSError as error:
-        taken.close()
-        if error.errno == errno.EADDRINUSE:
-            raise OperatorError(
-                f"Port {port} on {host} is in use. Stop what listens there, or choose "
-                "another port with --port (0 takes any free one)."
-            ) from error
-        raise OperatorError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
-    return taken
+            status = 0
+    story("stopped")
+    return status
 
 
 def _serve(
-    settings: Settings, load: Load, taken: socket.socket, story: Story, drain_s: float
-) -> None:
+    settings: Settings, story: Story, taken: Sequence[socket.socket], loader: str | None
+) -> int:
+    from octavo.process.child import LOADER, ChildHost
+    from octavo.process.client import EngineClient
+    from octavo.process.queue import QueueLimits
+
     story.plain(f"Octavo {octavo.__version__}")
     if settings.model is None:
         story.plain(
@@ -151,46 +175,85 @@ def _serve(
             "Yours: octavo serve FOLDER or octavo serve FILE.gguf"
         )
     story("loading")
-    loaded = load(settings, report=story)
-    story.plain(str(loaded.plan))
-    story("starting the server")
-    from octavo.server.served import Served
+    ending = _Ending(story)
+    host = ChildHost(settings, loader=loader or LOADER, gave_up=ending.now)
+    limits = QueueLimits(settings.max_queued_requests, settings.max_queued_tokens)
+    engine = EngineClient(host, limits=limits, say=story)
+    try:
+        engine.start()
+        return _answer(engine, host, settings, story, taken, ending)
+    finally:
+        engine.close()
 
-    served = Served.over(loaded, name=settings.served_model_name)
-    url = _url(*taken.getsockname()[:2])
+
+class _Ending:
+    """Ends the server when something that it needs is gone for good, whenever that is."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._server: Server | None = None
+        self._is_due = False
+
+    def now(self, reason: str) -> None:
+        """End, with status 1."""
+        self._story(f"giving up: {reason}")
+        self._is_due = True
+        if self._server is not None:
+            self._server.end(1)
+
+    def applies_to(self, server: Server) -> None:
+        """Say which server is to end; at once where the end came before it."""
+        self._server = server
+        if self._is_due:
+            server.end(1)
+
+
+def _answer(
+    engine: EngineClient,
+    host: ChildHost,
+    settings: Settings,
+    story: Story,
+    taken: Sequence[socket.socket],
+    ending: _Ending,
+) -> int:
+    """Answer HTTP until told to stop; what is imported here takes long, but so does loading."""
+    from octavo.process.facts import far_model
+    from octavo.server.running import Server
+    from octavo.server.served import Served
+    from octavo.server.siblings import Siblings
+
+    facts = engine.wait_ready()
+    story.plain(facts.plan)
+    story("starting the server")
+    served = Served.by(engine, far_model(facts), name=settings.served_model_name)
+    siblings = Siblings(host.place, settings, taken[1:], gave_up=ending.now)
+    url = _url(*taken[0].getsockname()[:2])
 
     def announce() -> None:
         story(f"serving {served.name} on {url}")
         story.plain(f"\nTry it:\n{_curl(url, served.name, settings.api_key)}\n")
 
-    _server(served, settings.api_key, announce, drain_s).run(sockets=[taken])
+    server = Server(
+        served,
+        api_key=settings.api_key,
+        drain_s=settings.shutdown_timeout_s,
+        began=announce,
+        drains=siblings.drain,
+    )
+    ending.applies_to(server)
+    try:
+        siblings.start()
+        status = server.until_told(taken[0])
+        siblings.stop(now=server.force_exit)
+        if server.force_exit:
+            host.kill()
+        return status
+    finally:
+        siblings.stop(now=True)
 
 
-def _server(
-    served: Served, api_key: str | None, announce: Callable[[], None], drain_s: float
-) -> uvicorn.Server:
-    """Make a server that says when it answers, and that ends open requests before it ends."""
-    import uvicorn
-
-    from octavo.server.app import create_app
-
-    async def drain() -> None:
-        await asyncio.sleep(drain_s)
-        await served.engine.stop()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if not self.should_exit:
-                announce()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            draining = asyncio.create_task(drain())
-            await super().shutdown(sockets=sockets)
-            draining.cancel()
-
-    app = create_app(served, api_key=api_key)
-    return Server(uvicorn.Config(app, log_level="warning", access_log=False))
+def _count_or_none(text: str) -> int | None:
+    return None if text == "none" else int(text)
 
 
 def _url(host: str, port: int) -> str:

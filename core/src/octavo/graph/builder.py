@@ -45,10 +45,13 @@ class ProgramBuilder:
         self._weights: dict[str, WeightDef] = {}
         self._buffers: dict[str, BufferDef] = {}
         self._states: dict[str, StateSpec] = {}
+        self._optional: set[str] = set()
 
-    def entry(self, name: str) -> GraphBuilder:
-        """Start an entry."""
+    def entry(self, name: str, *, is_optional: bool = False) -> GraphBuilder:
+        """Start an entry, which a platform may be able to leave out."""
         assert name not in self._entries, f"the entry '{name}' is written twice"
+        if is_optional:
+            self._optional.add(name)
         self._entries[name] = GraphBuilder(self)
         return self._entries[name]
 
@@ -77,6 +80,7 @@ class ProgramBuilder:
             tuple(self._buffers.values()),
             tuple(self._states.values()),
             self._symbols,
+            frozenset(self._optional),
         )
 
 
@@ -94,10 +98,20 @@ class GraphBuilder:
         """Declare what is new at each launch."""
         return self._writer.leaf("input", name, TensorType(tuple(shape), dtype))
 
-    def weight(self, name: str, shape: Sequence[int], recipe: Recipe | None = None) -> Value:
-        """Declare a constant by its full name; without a recipe it is the tensor of that name."""
+    def weight(
+        self,
+        name: str,
+        shape: Sequence[int],
+        recipe: Recipe | None = None,
+        *,
+        dtype: DType | None = None,
+    ) -> Value:
+        """Declare a constant by its full name; without a recipe it is the tensor of that name.
+
+        Dtypes: the program's, where nothing else is said.
+        """
         made = Take(name) if recipe is None else recipe
-        definition = WeightDef(name, tuple(shape), self._program.dtype, made)
+        definition = WeightDef(name, tuple(shape), dtype or self._program.dtype, made)
         self._program.weight(definition)
         return self._writer.leaf("weight", name, TensorType(definition.shape, definition.dtype))
 

@@ -1,8 +1,9 @@
 """What an entry costs: floating-point operations and bytes moved, node by node.
 
 Counted from shapes alone. A weight counts where it is read, a state by the context that is
-read of it (less with a window), and every other value as written once and read once by each
-user. These are lower limits: what a perfect kernel would move.
+read of it (less with a window) or by the rows that are read and written, and every other value
+as written once and read once by each user. These are lower limits: what a perfect kernel would
+move.
 
 Knows nothing of devices or of how fast they are.
 """
@@ -12,11 +13,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 
 from octavo_platforms.graph import Dim, Graph, Node, StateType, Value, attrs_of
 from octavo_platforms.ops.state import window_of
 from octavo_platforms.program import ProgramDef, StateSpec
 from octavo_platforms.tensor import itemsize
+
+# How often each number of a state is met for a token: decayed, fed, corrected, read.
+MIXERS: Mapping[str, int] = MappingProxyType(
+    {"causal_conv": 1, "selective_scan": 3, "gated_delta": 4}
+)
+
+# Ops that touch a few rows of a table: as many as they give.
+LOOKED_UP = frozenset({"embedding", "embedding_part", "scatter_rows", "sample", "mix_rows"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,9 @@ class _Counter:
         self._graph = graph
         self._program = program
         self._load = load
-        self._sizes = load.sizes(program.states[0] if program.states else None)
+        paged = (state for state in program.states if state.kind in ("paged", "window"))
+        own = {symbol.name: symbol.maximum for symbol in program.symbols}
+        self._sizes = {**own, **load.sizes(next(paged, None))}
         self._tables = {leaf.value for leaf in graph.leaves if leaf.kind in ("weight", "buffer")}
 
     def cost(self, node: Node) -> Cost:
@@ -82,9 +94,30 @@ class _Counter:
             return 2 * tokens * rank * widths
         if node.op == "grouped_linear":
             return 2 * self._count(node.outputs[0]) * self._count_last(node.inputs[1])
-        if node.op in ("attention", "encoder_attention"):
+        if node.op in ("attention", "encoder_attention", "cross_attention"):
             return 4 * self._count(node.outputs[0]) * self._seen_tokens(node)
+        if node.op == "latent_attention":
+            return self._latent_flops(node)
+        if node.op in MIXERS:
+            return 2 * self._count(node.outputs[0]) * self._mixed_numbers(node)
         return sum(self._count(value) for value in node.outputs)
+
+    def _latent_flops(self, node: Node) -> int:
+        """Count the form that is less: queries brought to latents, or latents made keys, values."""
+        tokens, heads, plain = self._sizes_of(node.inputs[0])
+        rope = self._count_last(node.inputs[1])
+        latent, value = self._count_last(node.inputs[2]), self._count_last(node.outputs[0])
+        context, by_weight = self._load.context_tokens, latent * (plain + value)
+        absorbed = tokens * (context * (2 * latent + rope) + by_weight)
+        made = self._load.num_requests * context * by_weight
+        return 2 * heads * min(absorbed, tokens * context * (plain + rope + value) + made)
+
+    def _mixed_numbers(self, node: Node) -> int:
+        """Count what a number that a mixer gives is made of, at a multiplication and a sum each."""
+        if node.op == "causal_conv":
+            return self._count_last(node.inputs[1])
+        kept = self._count_last(node.inputs[3] if node.op == "selective_scan" else node.inputs[1])
+        return MIXERS[node.op] * kept
 
     def _seen_tokens(self, node: Node) -> int:
         window = window_of(attrs_of(node))
@@ -94,12 +127,16 @@ class _Counter:
     def _read_bytes(self, node: Node, value: Value) -> int:
         found = self._graph.types[value]
         if isinstance(found, StateType):
-            if node.op == "attention":
+            if node.op in ("attention", "latent_attention", "cross_attention"):
                 state = self._program.state(found.group)
                 slot = sum(plane.bytes_per_slot for plane in state.planes)
                 return self._load.num_requests * self._seen_tokens(node) * slot
+            if node.op in MIXERS:
+                state = self._program.state(found.group)
+                plane = state.planes[state.place_of(str(attrs_of(node)["plane"]))]
+                return 2 * self._load.num_requests * plane.bytes_per_slot
             return self._bytes(node.inputs[0])
-        if value in self._tables and node.op in ("embedding", "scatter_rows", "sample"):
+        if value in self._tables and node.op in LOOKED_UP:
             return 0 if not node.outputs else self._bytes(node.outputs[0])
         if node.op == "grouped_linear" and value == node.inputs[1]:
             num_experts, rows = self._sizes_of(value)[0], self._sizes_of(node.inputs[0])[0]

@@ -59,8 +59,9 @@ class _Row:
 
 
 def _shown(program: ProgramDef, binding: Binding) -> list[tuple[str, BoundEntry]]:
-    """Leave out entries that are contained in `step`, where there is one."""
+    """Leave out entries that are contained in `step`, where there is one, and optional ones."""
     names = ["step"] if "step" in binding.entries else sorted(binding.entries)
+    names = [name for name in names if name not in program.optional]
     return [(name, binding.entries[name]) for name in names]
 
 

@@ -13,19 +13,21 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from octavo.kv.prefix import BlockName
 from octavo_platforms.inputs import NULL_BLOCK
 
 BlockId = NewType("BlockId", int)
+BlockName = NewType("BlockName", bytes)
 
 
 class Pool:
     """All blocks of a device's buffers but the null block.
 
-    Units: `num_blocks` counts the null block, as the buffers do.
+    Units: `num_blocks` counts the null block, as the buffers do; `num_evicted` counts blocks
+        that were forgotten because their room was needed.
     """
 
     def __init__(self, num_blocks: int) -> None:
+        self.num_evicted = 0
         self._num_blocks = num_blocks
         self._free = [BlockId(block) for block in range(num_blocks - 1, NULL_BLOCK, -1)]
         self._remembered: OrderedDict[BlockId, None] = OrderedDict()
@@ -75,6 +77,10 @@ class Pool:
         """Give the block of a name. It may be remembered or held; share it to keep it."""
         return self._block_of.get(name)
 
+    def found(self, name: BlockName) -> BlockId:
+        """Give the block of a name that is there."""
+        return self._block_of[name]
+
     def share(self, block: BlockId) -> None:
         """Hold a named block once more."""
         assert self._name_of[block] is not None, "only full blocks, which have names, are shared"
@@ -104,6 +110,13 @@ class Pool:
             self._block_of[name] = block
             self._name_of[block] = name
 
+    def forget(self) -> None:
+        """Take all names away: what blocks hold is not trusted any more."""
+        self._free.extend(self._remembered)
+        self._remembered.clear()
+        self._block_of.clear()
+        self._name_of = [None] * self._num_blocks
+
     def faults(self) -> Sequence[str]:
         """Say what is wrong with the pool's books, in words; nothing where they agree.
 
@@ -129,6 +142,7 @@ class Pool:
         if self._free:
             return self._free.pop()
         block, _ = self._remembered.popitem(last=False)
+        self.num_evicted += 1
         name = self._name_of[block]
         assert name is not None, "a remembered block has a name"
         del self._block_of[name]

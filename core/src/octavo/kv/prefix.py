@@ -1,35 +1,41 @@
 """Names of full blocks: equal names mean equal contexts up to the block's end.
 
-    name 0 = H(H(salt) + tokens 0..P-1)    name 1 = H(name 0 + tokens P..2P-1)    ...
+    root = H(salt, adapter, and an age that is not 0)
+    name 0 = H(root + tokens 0..P-1)    name 1 = H(name 0 + tokens P..2P-1 + media)    ...
 
-A name covers all tokens before it, so one lookup answers for a whole prefix. Names are made
-when they are first needed and kept.
+A name covers all tokens before it, so one lookup answers for a whole prefix. What else a block's
+content depends on is in its name too: who may share it, by whose weights it was computed, behind
+which reset, and which pictures stand behind its tokens. Names are made when they are first needed
+and kept.
 
-Knows nothing of requests, seats or where a block is.
+Knows nothing of who runs, of seats, or where a block is.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import NewType
 
+from octavo.kv.pool import BlockName
+from octavo.request import NO_KEYS, CacheKeys
 from octavo_platforms.inputs import Ints
 
-BlockName = NewType("BlockName", bytes)
-
 _NAME_BYTES = 16
+_TOKEN_BYTES = 4
+_ROOT = b"octavo root"
+_BLOCK = b"octavo block"
 
 
 class Chain:
-    """The names of one context's full blocks, from the first on.
+    """The names of one context's full blocks, from the first on; those of another age differ."""
 
-    Chains of different salts never share a name.
-    """
+    __slots__ = ("_media", "_names", "_root")
 
-    __slots__ = ("_names", "_root")
-
-    def __init__(self, salt: str = "") -> None:
-        self._root = _digest(salt.encode())
+    def __init__(self, keys: CacheKeys = NO_KEYS, *, age: int = 0) -> None:
+        texts = (keys.salt, keys.adapter, *([str(age)] if age else ()))
+        # A client's text may be no text: JSON can say half a character.
+        parts = (text.encode(errors="surrogatepass") for text in texts)
+        self._root = _digest(_joined(*parts), _ROOT)
+        self._media = tuple(keys.media)
         self._names: list[BlockName] = []
 
     def name(self, index: int, context: Ints, block_size: int) -> BlockName:
@@ -43,9 +49,35 @@ class Chain:
             start = len(names) * block_size
             tokens = context[start : start + block_size]
             assert len(tokens) == block_size, "only full blocks have names"
-            names.append(_digest((names[-1] if names else self._root) + tokens.tobytes()))
+            self.extended(len(names), tokens.tobytes())
         return names[index]
 
+    def extended(self, index: int, tokens: bytes) -> BlockName:
+        """Give the name of a full block by its tokens' bytes; those before it have theirs."""
+        names = self._names
+        assert index <= len(names), "names are made in order"
+        if index == len(names):
+            content = (names[-1] if names else self._root) + tokens
+            if self._media:
+                content += self._seen(index, len(tokens) // _TOKEN_BYTES)
+            names.append(_digest(content, _BLOCK))
+        return names[index]
 
-def _digest(content: bytes) -> BlockName:
-    return BlockName(blake2b(content, digest_size=_NAME_BYTES).digest())
+    def _seen(self, index: int, block_size: int) -> bytes:
+        """Say which media stand in a block, and where each begins."""
+        first, stop = index * block_size, (index + 1) * block_size
+        inside = (
+            each
+            for each in self._media
+            if each.first < stop and first < each.first + each.num_tokens
+        )
+        return b"".join(_joined(f"{each.first}".encode(), each.digest) for each in inside)
+
+
+def _joined(*parts: bytes) -> bytes:
+    """Join parts so that no other parts give the same."""
+    return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+
+
+def _digest(content: bytes, kind: bytes) -> BlockName:
+    return BlockName(blake2b(content, digest_size=_NAME_BYTES, person=kind).digest())

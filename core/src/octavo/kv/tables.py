@@ -2,7 +2,10 @@
 
     seat 3   [ 17 | 4 | 9 | 0 | 0 ... ]    block 9 holds positions 2P to 3P-1
 
-One array, written in place; entries past a seat's last block are null.
+One array, written in place; entries past a seat's last block are null. So are those before its
+first, where it gave blocks back that nobody looks at any more:
+
+    seat 5   [  0 | 0 | 8 | 2 | 0 ... ]    it holds what its window needs
 
 Knows nothing of who holds a block, nor how full it is.
 """
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from octavo.kv.pool import BlockId
+from octavo.kv.runs import runs
 from octavo_platforms.inputs import NULL_BLOCK, Ints
 
 
@@ -23,7 +27,8 @@ class Tables:
     `blocks` and `num_tokens` are read by others and written here only.
 
     Shapes: blocks int32 [seats, blocks of the longest context]; num_tokens int32 [seats], the
-        positions that a seat's blocks have room for.
+        positions up to which a seat's blocks have room; first int32 [seats], how many blocks it
+        gave back; edits int32 [seats], how often a row was written.
     """
 
     def __init__(self, *, num_seats: int, max_context_tokens: int, block_size: int) -> None:
@@ -32,6 +37,8 @@ class Tables:
             (num_seats, self.num_blocks_for(max_context_tokens)), NULL_BLOCK, np.int32
         )
         self.num_tokens: Ints = np.zeros(num_seats, np.int32)
+        self.first: Ints = np.zeros(num_seats, np.int32)
+        self.edits: Ints = np.zeros(num_seats, np.int32)
 
     def num_blocks_for(self, num_tokens: int) -> int:
         """Give the number of blocks that a context of this length needs."""
@@ -42,6 +49,7 @@ class Tables:
         first = int(self.num_tokens[seat]) // self.block_size
         self.blocks[seat, first : first + len(blocks)] = blocks
         self.num_tokens[seat] += len(blocks) * self.block_size
+        self.edits[seat] += 1
 
     def grow(self, seats: Ints, blocks: Sequence[BlockId]) -> None:
         """Add one block at the end of each of several seats' contexts.
@@ -50,6 +58,33 @@ class Tables:
         """
         self.blocks[seats, self.num_tokens[seats] // self.block_size] = blocks
         self.num_tokens[seats] += self.block_size
+        self.edits[seats] += 1
+
+    def extend(self, seats: Ints, counts: Ints, blocks: Ints) -> None:
+        """Add blocks at the end of several seats' contexts.
+
+        Shapes: seats and counts [G], all seats different; blocks [the sum of counts], seat by seat.
+        """
+        self.blocks[runs(seats, self.num_tokens[seats] // self.block_size, counts)] = blocks
+        self.num_tokens[seats] += counts * self.block_size
+        self.edits[seats] += 1
+
+    def skip(self, seat: int, num_blocks: int) -> None:
+        """Let an empty row begin with null blocks, for what nobody will look at."""
+        assert self.num_tokens[seat] == 0, "a row is skipped into before it has blocks"
+        self.first[seat] = num_blocks
+        self.num_tokens[seat] = num_blocks * self.block_size
+        self.edits[seat] += 1
+
+    def drop(self, seat: int, num_blocks: int) -> list[BlockId]:
+        """Make the first entries of a row null, so many in all, and give the blocks they had."""
+        first = int(self.first[seat])
+        row = self.blocks[seat, first:num_blocks]
+        dropped = [BlockId(block) for block in row.tolist()]
+        row[:] = NULL_BLOCK
+        self.first[seat] = num_blocks
+        self.edits[seat] += 1
+        return dropped
 
     def block(self, seat: int, index: int) -> BlockId:
         """Give one block of a seat's context."""
@@ -58,8 +93,9 @@ class Tables:
     def clear(self, seat: int) -> list[BlockId]:
         """Empty a seat's row and give the blocks that it had, in order."""
         count = int(self.num_tokens[seat]) // self.block_size
-        row = self.blocks[seat, :count]
+        row = self.blocks[seat, int(self.first[seat]) : count]
         blocks = [BlockId(block) for block in row.tolist()]
         row[:] = NULL_BLOCK
-        self.num_tokens[seat] = 0
+        self.num_tokens[seat] = self.first[seat] = 0
+        self.edits[seat] += 1
         return blocks

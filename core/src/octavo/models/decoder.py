@@ -1,37 +1,54 @@
-"""What decoder-only families share: a step's causes in, logits out, and tokens from logits.
+"""What decoder-only families share: a step's causes in, logits out.
 
 Two entries make a generator. `forward` takes tokens to the logits of chosen rows; `sample`
-takes logits to tokens. A family's file says what one layer does to the rows.
+takes logits to tokens (`choosing`), and seats keep them, so that the next step can be launched
+before the host has read this one. `forward_kept` also gives the hidden rows, for `score` to tell
+how likely a prompt was. A family's file says what one layer does to the rows.
 
 Knows no family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
+from octavo.models.choosing import DEFAULT_LOGPROBS, MAX_SCORES, choices, symbols, tokens, told
+from octavo.models.norms import norm
+from octavo.models.rope import RopeSpec
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Dim, Value
 from octavo_platforms.ops.state import Lengths
 from octavo_platforms.program import Plane, ProgramDef, StateSpec, Symbol
-from octavo_platforms.tensor import DType, host
+from octavo_platforms.tensor import DType, cast, host, to_float
 
-T, R, S, M, U, N = (Dim(symbol) for symbol in "TRSMUN")
+T, R, S, M, N, Q = (Dim(symbol) for symbol in "TRSMNQ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The largest sizes that a program is made for.
 
-    Units: tokens and requests of a step; blocks of a request; slots of a block.
+    Units: tokens and requests of a step; blocks of a request; slots of a block; likeliest ids
+        that are told of a token.
     """
 
     max_step_tokens: int
     max_requests: int
     max_blocks: int
     block_size: int
+    max_logprobs: int = DEFAULT_LOGPROBS
+
+    def generating(self) -> tuple[Symbol, ...]:
+        """Give all symbols of a program that generates."""
+        own = symbols(
+            max_requests=self.max_requests, max_context_tokens=self.max_blocks * self.block_size
+        )
+        scores = min(MAX_SCORES, self.max_step_tokens)
+        return (*self.symbols(), Symbol("Q", scores), *own)
 
     def symbols(self) -> tuple[Symbol, ...]:
         """Give the symbols of the launch face. Seat 0 is the null seat, so N is one more."""
@@ -46,6 +63,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """A state that is overwritten as it goes, and the rows that a step reads and writes of it."""
+
+    state: StateSpec
+    source: Value
+    targets: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What every layer of one entry reads: the step's causes, and positions made from them."""
 
@@ -55,30 +81,71 @@ class Context:
     computed: Value
     block_table: Value
     slots: Value
-    rope_table: Value
+    positions: Value
+    tables: Mapping[RopeSpec, Value]
     lengths: Lengths
+    memory: Memory | None = None
+
+    @property
+    def rope_table(self) -> Value:
+        """Give the table of the spec's own rotary positions."""
+        return self.tables[self.spec.rope]
 
 
 Layer = Callable[[GraphBuilder, Value, Context, int], Value]
+Rope = Callable[[GraphBuilder, Value, Value, RopeSpec], Value]
 
 
-def generator(spec: DecoderSpec, layer: Layer, *, dtype: DType, limits: Limits) -> ProgramDef:
-    """Write the program of a decoder-only model around its layer."""
-    program = ProgramBuilder(spec.architecture, dtype=dtype, symbols=limits.symbols())
-    forward(program.entry("forward"), spec, layer, dtype=dtype, limits=limits)
-    sample(program.entry("sample"), spec.vocab_size, dtype=dtype)
+def generator(
+    spec: DecoderSpec,
+    layer: Layer,
+    *,
+    dtype: DType,
+    limits: Limits,
+    planes: tuple[Plane, ...] | None = None,
+) -> ProgramDef:
+    """Write the program of a decoder-only model around its layer.
+
+    `planes` are what a slot holds in each layer: keys and values, where nothing is said.
+    """
+    program = ProgramBuilder(spec.architecture, dtype=dtype, symbols=limits.generating())
+    entry = program.entry("forward")
+    forward(entry, spec, layer, dtype=dtype, limits=limits, planes=planes)
+    choices(program, spec.vocab_size, dtype=dtype, max_logprobs=limits.max_logprobs)
+    entry = program.entry("forward_kept", is_optional=True)
+    x = forward(entry, spec, layer, dtype=dtype, limits=limits, planes=planes)
+    entry.output("hidden", x)
+    score(program.entry("score", is_optional=True), spec, dtype=dtype, count=limits.max_logprobs)
     return program.finish()
 
 
 def forward(
-    g: GraphBuilder, spec: DecoderSpec, layer: Layer, *, dtype: DType, limits: Limits
-) -> None:
-    """Write the entry `forward`: tokens to the logits of the chosen rows."""
-    token_ids = g.input("token_ids", (T,), "int32")
+    g: GraphBuilder,
+    spec: DecoderSpec,
+    layer: Layer,
+    *,
+    dtype: DType,
+    limits: Limits,
+    planes: tuple[Plane, ...] | None = None,
+) -> Value:
+    """Write the entry `forward`: tokens to the logits of the chosen rows; gives all hidden rows."""
     computed = g.input("computed", (R,), "int32")
     rows = g.input("rows", (S,), "int32")
-    x = hidden(g, spec, layer, token_ids, computed, dtype=dtype, limits=limits)
+    x = hidden(g, spec, layer, tokens(g), computed, dtype=dtype, limits=limits, planes=planes)
     g.output("logits", head(g, spec, x, rows))
+    return x
+
+
+def score(g: GraphBuilder, spec: DecoderSpec, *, dtype: DType, count: int) -> None:
+    """Write the entry `score`: how likely ids are after hidden rows that `forward_kept` gave.
+
+    A prompt is scored in chunks, so that no launch holds logits of all its tokens.
+    """
+    x = g.input("hidden", (T, spec.width), dtype)
+    rows, ids = (g.input(name, (Q,), "int32") for name in ("score_rows", "score_ids"))
+    logits = head(g, spec, x, rows)
+    with g.scope("score"):
+        told(g, logits, ids, count=min(count, spec.vocab_size))
 
 
 def hidden(
@@ -91,22 +158,87 @@ def hidden(
     dtype: DType,
     limits: Limits,
     lengths: Lengths = "host",
+    planes: tuple[Plane, ...] | None = None,
 ) -> Value:
     """Write tokens to hidden rows; `lengths` says who knows what is computed."""
     heads = (spec.kv_heads, spec.head_width)
-    planes = (Plane("k", heads, dtype), Plane("v", heads, dtype))
-    kv = StateSpec("kv", "paged", planes, spec.layers, limits.block_size)
+    keys_and_values = (Plane("k", heads, dtype), Plane("v", heads, dtype))
+    kv = StateSpec("kv", "paged", planes or keys_and_values, spec.kv_layers, limits.block_size)
+    context = context_of(g, spec, kv, computed, lengths=lengths)
+    if spec.memory is not None:
+        context = replace(context, memory=remembered(g, spec.memory.state(dtype), context))
+    return through(g, placed(g, embedded(g, spec, token_ids), context), layer, context)
+
+
+def context_of(
+    g: GraphBuilder,
+    spec: DecoderSpec,
+    kv: StateSpec,
+    computed: Value,
+    *,
+    lengths: Lengths = "host",
+    rope: Rope | None = None,
+) -> Context:
+    """Write what every layer reads; `rope` makes the rotary table, of positions by default."""
     query_starts = g.input("query_starts", (Dim("R", plus=1),), "int32")
-    block_table = g.input("block_table.kv", (R, M), "int32")
-    frequencies = g.literal("rope.frequencies", host(spec.rope.array()))
+    block_table = g.input(f"block_table.{kv.name}", (R, M), "int32")
+    given = g.input("token_ids", (T,), "int32")  # where tokens stand depends on none of them
     with g.scope("model"):
-        positions = g.one("positions", token_ids, query_starts, computed)
-        slots = g.one("slots", positions, query_starts, block_table, block_size=limits.block_size)
-        table = g.one("rope_table", positions, frequencies, factor=spec.rope.factor)
-        context = Context(spec, kv, query_starts, computed, block_table, slots, table, lengths)
-        with g.scope("embed_tokens"):
-            x = g.one("embedding", embeddings(g, spec), token_ids)
-        for index in range(spec.layers):
+        positions = g.one("positions", given, query_starts, computed)
+        slots = g.one("slots", positions, query_starts, block_table, block_size=kv.block_size)
+        make = rope or _table
+        tables = {
+            each: make(g, positions, _frequencies(g, each, index), each)
+            for index, each in enumerate(spec.ropes())
+        }
+    return Context(spec, kv, query_starts, computed, block_table, slots, positions, tables, lengths)
+
+
+def remembered(g: GraphBuilder, state: StateSpec, context: Context) -> Memory:
+    """Write which rows of a state the step goes on from, and which it writes."""
+    rings = g.input(f"state_rows.{state.name}", (R, state.ring), "int32")
+    with g.scope("model"):
+        source, targets = g.op("ring_rows", context.query_starts, context.computed, rings)
+    return Memory(state, source, targets)
+
+
+def _frequencies(g: GraphBuilder, rope: RopeSpec, index: int) -> Value:
+    name = f"rope.frequencies.{index}" if index else "rope.frequencies"
+    return g.literal(name, host(rope.array()))
+
+
+def _table(g: GraphBuilder, positions: Value, frequencies: Value, rope: RopeSpec) -> Value:
+    return g.one("rope_table", positions, frequencies, factor=rope.factor)
+
+
+def embedded(g: GraphBuilder, spec: DecoderSpec, token_ids: Value) -> Value:
+    """Write tokens to their embeddings."""
+    with g.scope("model"), g.scope("embed_tokens"):
+        x = g.one("embedding", embeddings(g, spec), token_ids)
+        factor = spec.scales.embedding
+        if factor is None:
+            return x
+        if spec.scales.embedding_rounded:
+            rounded = to_float(cast(host(np.asarray([factor], np.float32)), g.type_of(x).dtype))
+            factor = float(rounded[0])
+        return g.one("scale", x, factor=factor)
+
+
+def placed(g: GraphBuilder, x: Value, context: Context) -> Value:
+    """Write rows of embeddings to what also says where they stand, where positions are learned."""
+    spec = context.spec
+    if spec.places is None:
+        return x
+    rows = spec.places.rows - spec.places.skipped
+    with g.scope("model"), g.scope("embed_positions"):
+        table = g.weight(g.place("weight"), (rows, spec.width))
+        return g.one("add", x, g.one("embedding", table, context.positions))
+
+
+def through(g: GraphBuilder, x: Value, layer: Layer, context: Context) -> Value:
+    """Write rows through all layers."""
+    with g.scope("model"):
+        for index in range(context.spec.layers):
             with g.scope(f"layers.{index}"):
                 x = layer(g, x, context, index)
     return x
@@ -116,37 +248,19 @@ def head(g: GraphBuilder, spec: DecoderSpec, x: Value, rows: Value) -> Value:
     """Write hidden rows to the logits of chosen ones."""
     with g.scope("model"):
         x = g.one("gather_rows", x, rows)
-        x = g.rms_norm(x, "norm", eps=spec.eps)
+        x = norm(g, x, "norm", spec, has_bias=spec.norm.has_bias)
     if not spec.tied_embeddings:
-        return g.linear(x, "lm_head", spec.vocab_size)
+        logits = g.linear(x, "lm_head", spec.vocab_size)
+    else:
+        with g.scope("lm_head"):
+            logits = g.one("linear", x, embeddings(g, spec))
+    factor, cap = spec.scales.logits, spec.scales.logits_cap
     with g.scope("lm_head"):
-        return g.one("linear", x, embeddings(g, spec))
+        if factor is not None:
+            logits = g.one("scale", logits, factor=factor)
+        return logits if cap is None else g.one("softcap", logits, cap=cap)
 
 
 def embeddings(g: GraphBuilder, spec: DecoderSpec) -> Value:
     """Declare the table of embeddings."""
     return g.weight("model.embed_tokens.weight", (spec.vocab_size, spec.width))
-
-
-def sample(g: GraphBuilder, vocab_size: int, *, dtype: DType) -> None:
-    """Write the entry `sample`: logits to tokens, by the settings that seats keep."""
-    logits = g.input("logits", (S, vocab_size), dtype)
-    rows = g.input("rows", (S,), "int32")
-    query_starts = g.input("query_starts", (Dim("R", plus=1),), "int32")
-    computed = g.input("computed", (R,), "int32")
-    seat = g.input("seat", (R,), "int32")
-    token_ids = g.input("token_ids", (T,), "int32")
-    with g.scope("sample"):
-        settings = sampling(g)
-        positions = g.one("positions", token_ids, query_starts, computed)
-        row_positions = g.one("gather_rows", positions, rows)
-        row_seats = g.one("gather_rows", seat, g.one("request_of", rows, query_starts))
-        g.output("tokens", g.one("sample", logits, settings, row_seats, row_positions))
-
-
-def sampling(g: GraphBuilder) -> Value:
-    """Declare the settings that seats keep, after writing those that changed."""
-    settings = g.buffer("seat_sampling", (N, 3), "uint32")
-    changed = g.input("sampling_seats", (U,), "int32")
-    g.op("scatter_rows", settings, changed, g.input("sampling_values", (U, 3), "uint32"))
-    return settings

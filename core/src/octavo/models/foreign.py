@@ -1,7 +1,8 @@
 """Programs for models without a graph: what core says of them, around what a platform brings.
 
-Two entries. `attend` is what the model does wherever it attends: write the new keys and values
-into its blocks, then look back. `sample` is everyone's. `octavo_platforms.foreign` says how a
+`tokens` says which ids the model reads: those given, or what seats keep. `attend`
+is what it does wherever it attends: write the new keys and values into its blocks, then look
+back. What chooses tokens is everyone's (`choosing`). `octavo_platforms.foreign` says how a
 platform puts its own code between them.
 
 Knows nothing of what that code is.
@@ -10,7 +11,8 @@ Knows nothing of what that code is.
 from __future__ import annotations
 
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
-from octavo.models.decoder import Limits, M, R, T, sample
+from octavo.models.choosing import choices, tokens
+from octavo.models.decoder import Limits, M, R, T
 from octavo_platforms.foreign import ForeignAttention, ForeignModel
 from octavo_platforms.graph import Dim
 from octavo_platforms.program import Plane, ProgramDef, StateSpec
@@ -19,10 +21,12 @@ from octavo_platforms.tensor import DType
 
 def foreign_program(model: ForeignModel, *, dtype: DType, limits: Limits) -> ProgramDef:
     """Write the program of a model that a platform runs."""
-    program = ProgramBuilder(model.name, dtype=dtype, symbols=limits.symbols())
+    program = ProgramBuilder(model.name, dtype=dtype, symbols=limits.generating())
     kv = program.state(_state(model.attention, dtype=dtype, limits=limits))
+    g = program.entry("tokens")
+    g.output("token_ids", tokens(g))
     attend(program.entry("attend"), model.attention, kv, dtype=dtype)
-    sample(program.entry("sample"), model.vocab_size, dtype=dtype)
+    choices(program, model.vocab_size, dtype=dtype, max_logprobs=limits.max_logprobs)
     return program.finish()
 
 

@@ -5,33 +5,86 @@ One row a family. Knows no checkpoint file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from octavo.errors import ModelError
-from octavo.models import llama
-from octavo.models.decoder import Layer, Limits, generator
-from octavo.models.spec import Config, DecoderSpec, llama_spec
-from octavo_platforms.program import ProgramDef
-from octavo_platforms.tensor import DType
+from octavo.models import (
+    bamba,
+    cohere,
+    deepseek,
+    exaone,
+    falcon,
+    falcon_h1,
+    gemma,
+    glm,
+    gpt2,
+    gpt_neox,
+    gpt_oss,
+    granite,
+    granite_moe,
+    internlm,
+    llama,
+    mistral,
+    mixtral,
+    nemotron,
+    olmo,
+    olmoe,
+    opt,
+    phi,
+    qwen,
+    qwen_moe,
+    qwen_next,
+    smollm,
+    stablelm,
+    starcoder2,
+)
+from octavo.models.family import Family
+from octavo.models.reading import Config
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How a family reads a config and writes a layer."""
-
-    name: str
-    spec: Callable[[Config], DecoderSpec]
-    layer: Layer
-
-    def program(self, spec: DecoderSpec, *, dtype: DType, limits: Limits) -> ProgramDef:
-        """Write the model as a program."""
-        return generator(spec, self.layer, dtype=dtype, limits=limits)
-
+FAMILIES: tuple[Family, ...] = (
+    llama.FAMILY,
+    mistral.FAMILY,
+    mistral.MINISTRAL,
+    qwen.QWEN2,
+    qwen.QWEN3,
+    gemma.GEMMA,
+    gemma.GEMMA2,
+    gemma.GEMMA3,
+    phi.FAMILY,
+    gpt2.FAMILY,
+    gpt_neox.FAMILY,
+    opt.FAMILY,
+    falcon.FAMILY,
+    stablelm.FAMILY,
+    starcoder2.FAMILY,
+    granite.FAMILY,
+    olmo.OLMO,
+    olmo.OLMO2,
+    olmo.OLMO3,
+    cohere.COHERE,
+    cohere.COHERE2,
+    glm.GLM,
+    glm.GLM4,
+    internlm.FAMILY,
+    exaone.FAMILY,
+    smollm.FAMILY,
+    nemotron.FAMILY,
+    mixtral.FAMILY,
+    qwen_moe.QWEN2_MOE,
+    qwen_moe.QWEN3_MOE,
+    olmoe.FAMILY,
+    granite_moe.FAMILY,
+    deepseek.V2,
+    deepseek.V3,
+    gpt_oss.FAMILY,
+    qwen_next.FAMILY,
+    bamba.FAMILY,
+    falcon_h1.FAMILY,
+)
 
 FAMILY_OF: Mapping[str, Family] = MappingProxyType(
-    {"LlamaForCausalLM": Family("llama", llama_spec, llama.layer)}
+    {name: family for family in FAMILIES for name in family.architectures}
 )
 
 

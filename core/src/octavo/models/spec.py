@@ -1,43 +1,130 @@
 """Specs: what a checkpoint's config says, checked once and typed.
 
-Anything that a config asks for and that is not built is refused by name, never ignored: a
-model that runs with a forgotten scaling gives plausible, wrong text.
+What families differ in is data here, so that one writer (`dense`) serves them all. Anything that
+a config asks for and that is not built is refused by name, never ignored: a model that runs with
+a forgotten scaling gives plausible, wrong text.
 
-Knows nothing of graphs.
+Knows nothing of graphs, nor of any family by name.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
+from octavo.errors import ModelError, NotBuilt
+from octavo.models.experts import ExpertSpec
+from octavo.models.memory import MemorySpec
+from octavo.models.reading import SLIDING, Config, flag, kinds, number, whole
+from octavo.models.rope import NO_ROPE, RopeSpec, rope_spec
 
-from octavo.errors import ModelError
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
 
-Config = Mapping[str, object]
+ACTIVATION_OF: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "relu2": "relu2",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class RopeSpec:
-    """Rotary positions: the angular frequency of each pair of elements, and a factor.
+class NormSpec:
+    """What a norm does: by the root mean square, or by the deviation (`layer`).
 
-    Shapes: frequencies float32 [D/2]. `factor` scales cosine and sine.
+    `offset` is added to the weight.
     """
 
-    frequencies: tuple[float, ...]
-    factor: float
+    op: Literal["rms_norm", "layer_norm"] = "rms_norm"
+    offset: float = 0.0
+    has_weight: bool = True
+    has_bias: bool = False
 
-    def array(self) -> npt.NDArray[np.float32]:
-        """Give the frequencies as an array."""
-        return np.asarray(self.frequencies, dtype=np.float32)
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Where a layer's norms stand, by their names in the checkpoint; None where there is none."""
+
+    before_attention: str | None = "input_layernorm"
+    after_attention: str | None = None
+    before_mlp: str | None = "post_attention_layernorm"
+    after_mlp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNorms:
+    """Norms of queries and keys, before they turn.
+
+    `over` says of what: each head, by one weight for all or by its own; or a whole row of heads.
+    """
+
+    over: Literal["head", "own head", "row"]
+    query: str = "q_norm"
+    key: str = "k_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one layer sees: how many tokens back, None for all, and by which positions, if any."""
+
+    window: int | None
+    rope: RopeSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Learned positions: how many rows the table has, of which the first `skipped` are unused."""
+
+    rows: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """Numbers that rows are multiplied by; None for none, and what stays below a cap.
+
+    `embedding_rounded` says that the embedding's number is rounded to the model's dtype first.
+    """
+
+    embedding: float | None = None
+    embedding_rounded: bool = False
+    attention: float | None = None
+    residual: float | None = None
+    logits: float | None = None
+    attention_cap: float | None = None
+    logits_cap: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSpec:
+    """Latents that stand for keys and values: a row of `rank`, and a key of `turned_width`.
+
+    A head's query has a plain part and one that turns. `query_rank` is what queries are made of,
+    None for the rows themselves; `scale` is that of scores, `eps` that of the latents' norms.
+    """
+
+    rank: int
+    query_rank: int | None
+    plain_width: int
+    turned_width: int
+    value_width: int
+    scale: float
+    eps: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderSpec:
     """A decoder-only transformer, in the dimensions of STYLE.md.
+
+    `sights` has one for each layer; where it is empty, all see everything, by `rope`. In a
+    parallel layer attention and MLP read the same rows, and both are added at once.
+
+    `attending` are the layers that attend, all where it is empty; `memory` is what others have in
+    place of attention, or beside it.
 
     Units: `max_context_tokens` is what the model was made for.
     """
@@ -56,23 +143,77 @@ class DecoderSpec:
     mlp_bias: bool
     tied_embeddings: bool
     max_context_tokens: int
+    output_bias: bool = False
+    activation: Activation = "silu"
+    is_gated: bool = True
+    is_parallel: bool = False
+    is_interleaved: bool = False
+    norm: NormSpec = NormSpec()
+    norms: Norms = Norms()
+    head_norms: HeadNorms | None = None
+    sights: tuple[Sight, ...] = ()
+    places: Places | None = None
+    scales: Scales = Scales()
+    has_sinks: bool = False
+    has_gated_attention: bool = False
+    attending: tuple[int, ...] = ()
+    memory: MemorySpec | None = None
+    experts: ExpertSpec | None = None
+    latent: LatentSpec | None = None
+
+    def sight(self, layer: int) -> Sight:
+        """Give what a layer sees."""
+        return self.sights[layer] if self.sights else Sight(None, self.rope)
+
+    @property
+    def kv_layers(self) -> int:
+        """Count the layers that keep keys and values."""
+        return len(self.attending) or self.layers
+
+    def kv_layer(self, layer: int) -> int:
+        """Give a layer's place among those that attend."""
+        return self.attending.index(layer) if self.attending else layer
+
+    def ropes(self) -> tuple[RopeSpec, ...]:
+        """Give the different rotary positions of all layers, the spec's own in front."""
+        found = [self.rope, *(sight.rope for sight in self.sights if sight.rope is not None)]
+        return tuple(dict.fromkeys(each for each in found if each.frequencies))
+
+    def within(self, context_tokens: int) -> DecoderSpec:
+        """Give the spec for contexts of at most so many tokens."""
+        sights = tuple(
+            replace(each, rope=None if each.rope is None else each.rope.within(context_tokens))
+            for each in self.sights
+        )
+        return replace(self, rope=self.rope.within(context_tokens), sights=sights)
 
 
-def llama_spec(config: Config) -> DecoderSpec:
-    """Read the config of a Llama model, in the keys of Hugging Face's config.json.
+def decoder_spec(
+    config: Config,
+    architecture: str,
+    *,
+    activation: str = "silu",
+    eps: str = "rms_norm_eps",
+    is_tied: bool = False,
+    has_rope: bool = True,
+    theta: float = 10000.0,
+    partial: float = 1.0,
+) -> DecoderSpec:
+    """Read what most families say in the same keys, those of Hugging Face's config.json.
 
-    Raises: ModelError, for a missing or wrong value, and for what is not built.
+    `eps` is the key of the norms' epsilon; the others stand where the config says nothing.
+
+    Raises: ModelError, for a missing or wrong value; NotBuilt, for what is not here.
     """
     width, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
     head_width = whole(config, "head_dim", width // heads)
     kv_heads = whole(config, "num_key_value_heads", heads)
     if heads % kv_heads:
         raise ModelError(f"config.json: {heads} heads cannot share {kv_heads} KV heads evenly")
-    activation = config.get("hidden_act", "silu")
-    if activation != "silu":
-        raise ModelError(f"config.json: hidden_act is '{activation}'; Llama models use 'silu'")
+    rope = rope_spec(config, head_width, theta=theta, partial=partial) if has_rope else NO_ROPE
+    bias = flag(config, "attention_bias", default=False)
     return DecoderSpec(
-        architecture="llama",
+        architecture=architecture,
         vocab_size=whole(config, "vocab_size"),
         width=width,
         ffn_width=whole(config, "intermediate_size"),
@@ -80,75 +221,42 @@ def llama_spec(config: Config) -> DecoderSpec:
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
-        eps=number(config, "rms_norm_eps"),
-        rope=rope_spec(config, head_width),
-        attention_bias=bool(config.get("attention_bias", False)),
-        mlp_bias=bool(config.get("mlp_bias", False)),
-        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
+        eps=number(config, eps),
+        rope=rope,
+        attention_bias=bias,
+        mlp_bias=flag(config, "mlp_bias", default=False),
+        tied_embeddings=flag(config, "tie_word_embeddings", default=is_tied),
         max_context_tokens=whole(config, "max_position_embeddings"),
+        output_bias=bias,
+        activation=_activation(config, activation),
     )
 
 
-def rope_spec(config: Config, head_width: int) -> RopeSpec:
-    """Read the rotary positions: plain, linear or as in Llama 3.
+def with_sights(spec: DecoderSpec, config: Config, default: tuple[str, ...] | None) -> DecoderSpec:
+    """Let layers see as far as their kinds say; without `default`, all slide where there is a size.
 
-    Raises: ModelError, for a kind that is not built.
-    Source: arXiv 2104.09864; linear, arXiv 2306.15595; Llama 3 as in its reference code.
+    Raises: NotBuilt, for another kind; ModelError, for one without a size.
     """
-    scaling = _mapping(config, "rope_parameters") or _mapping(config, "rope_scaling") or {}
-    theta = number(scaling, "rope_theta", number(config, "rope_theta", 10000.0))
-    if number(scaling, "partial_rotary_factor", number(config, "partial_rotary_factor", 1.0)) != 1:
-        raise ModelError("config.json: partial_rotary_factor other than 1 is not built for Llama")
-    exponents = np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width)
-    plain = (1.0 / np.float32(theta) ** exponents).astype(np.float32)
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    match kind:
-        case "default":
-            frequencies = plain
-        case "linear":
-            frequencies = plain / np.float32(number(scaling, "factor"))
-        case "llama3":
-            frequencies = _llama3(plain, scaling)
-        case _:
-            raise ModelError(
-                f"config.json: rope_type '{kind}' is not built; known: default, linear, llama3"
-            )
-    return RopeSpec(tuple(float(each) for each in frequencies), 1.0)
+    if default is None:
+        kind = "full_attention" if config.get("sliding_window") is None else SLIDING
+        default = (kind,) * spec.layers
+    found = kinds(config, default)
+    if SLIDING not in found:
+        return spec
+    window = whole(config, "sliding_window")
+    sights = tuple(Sight(window if each == SLIDING else None, spec.rope) for each in found)
+    return replace(spec, sights=sights)
 
 
-def _llama3(plain: npt.NDArray[np.float32], scaling: Config) -> npt.NDArray[np.float32]:
-    """Slow down the long waves by a factor, keep the short ones, and blend between."""
-    factor = number(scaling, "factor")
-    low, high = number(scaling, "low_freq_factor"), number(scaling, "high_freq_factor")
-    trained = number(scaling, "original_max_position_embeddings")
-    waves = 2 * math.pi / plain
-    blend = (trained / waves - low) / (high - low)
-    between = (1 - blend) * plain / factor + blend * plain
-    slowed = np.where(waves > trained / low, plain / factor, plain)
-    middle = (waves <= trained / low) & (waves >= trained / high)
-    return np.where(middle, between, slowed).astype(np.float32)
-
-
-def whole(config: Config, key: str, default: int | None = None) -> int:
-    """Give a positive integer of a config. Raises: ModelError."""
-    found = config.get(key)
-    if found is None and default is not None:
-        return default
-    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-        raise ModelError(f"config.json: '{key}' has to be a positive integer, not {found!r}")
-    return found
-
-
-def number(config: Config, key: str, default: float | None = None) -> float:
-    """Give a number of a config. Raises: ModelError."""
-    found = config.get(key)
-    if found is None and default is not None:
-        return default
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise ModelError(f"config.json: '{key}' has to be a number, not {found!r}")
-    return float(found)
-
-
-def _mapping(config: Config, key: str) -> Config | None:
-    found = config.get(key)
-    return found if isinstance(found, Mapping) and found else None
+def _activation(config: Config, default: str) -> Activation:
+    for key in ("hidden_activation", "hidden_act", "activation_function"):
+        name = config.get(key)
+        if name is not None:
+            break
+    else:
+        name = default
+    if str(name) not in ACTIVATION_OF:
+        raise NotBuilt(
+            f"config.json: the activation '{name}' is not built; known: {', '.join(ACTIVATION_OF)}"
+        )
+    return ACTIVATION_OF[str(name)]

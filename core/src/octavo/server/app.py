@@ -1,10 +1,11 @@
-"""The app: routes, errors, the key, and the engine thread's life around them.
+"""The app: routes, errors, the key, the door, and the engine's life around them.
 
 Does not know how an answer is made, or on what address it listens.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,22 +15,26 @@ from fastapi.responses import JSONResponse
 import octavo
 from octavo.server import errors
 from octavo.server.auth import BearerAuth
-from octavo.server.lifecycle import describe
+from octavo.server.door import SHUTTING_DOWN, Door, Doorkeeper
 from octavo.server.openai import chat, completions, models
 from octavo.server.served import Served
 
 
-def create_app(served: Served, *, api_key: str | None = None) -> FastAPI:
+def create_app(served: Served, *, api_key: str | None = None, door: Door | None = None) -> FastAPI:
     """Make the app that serves a model; with a key, to those alone who send it.
 
-    Effects: the engine belongs to the app's own thread from its start-up to its shutdown.
+    Effects: an engine that is the app's own runs from its start-up to its shutdown.
     """
+    entrance = Door() if door is None else door
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        served.engine.start()
+        if served.is_own:
+            served.engine.start()
+            await asyncio.to_thread(served.engine.wait_ready)
         yield
-        await served.engine.stop()
+        if served.is_own:
+            await asyncio.to_thread(served.engine.close)
 
     app = FastAPI(
         title="Octavo", version=octavo.__version__, lifespan=lifespan, docs_url=None, redoc_url=None
@@ -37,17 +42,18 @@ def create_app(served: Served, *, api_key: str | None = None) -> FastAPI:
     errors.install(app)
     for dialect in (completions, chat, models):
         app.include_router(dialect.router(served))
-    _add_own_routes(app, served)
+    _add_own_routes(app, served, entrance)
+    app.add_middleware(Doorkeeper, door=entrance)
     if api_key is not None:
         app.add_middleware(BearerAuth, key=api_key)
     return app
 
 
-def _add_own_routes(app: FastAPI, served: Served) -> None:
+def _add_own_routes(app: FastAPI, served: Served, door: Door) -> None:
     @app.get("/")
     async def root() -> dict[str, object]:
         """Say what this is and where to go on."""
-        routes = ["/v1/completions", "/v1/chat/completions", "/v1/models", "/health", "/version"]
+        routes = ["/v1/completions", "/v1/chat/completions", "/v1/models", "/health", "/ready"]
         return {"octavo": octavo.__version__, "model": served.name, "routes": routes}
 
     @app.get("/version")
@@ -57,10 +63,17 @@ def _add_own_routes(app: FastAPI, served: Served) -> None:
 
     @app.get("/health", response_model=None)
     async def health() -> JSONResponse:
-        """Say whether requests are answered: 200, or 503 with the reason."""
+        """Say whether the engine answers: 200, or 503 with the reason."""
         failure = served.engine.failure
-        if failure is None:
-            return JSONResponse({"status": "ok"})
-        reason = f"The engine failed: {describe(failure)}. Restart the server."
-        body = errors.error_body(reason, "service_unavailable_error", code="engine_failed")
-        return JSONResponse({"status": "failed", **body}, status_code=503)
+        return JSONResponse({"status": "ok"}) if failure is None else _unavailable(failure)
+
+    @app.get("/ready", response_model=None)
+    async def ready() -> JSONResponse:
+        """Say whether requests should be sent here: 200, or 503 with the reason."""
+        failure = SHUTTING_DOWN if door.is_closed else served.engine.failure
+        return JSONResponse({"status": "ready"}) if failure is None else _unavailable(failure)
+
+
+def _unavailable(reason: str) -> JSONResponse:
+    body = errors.error_body(reason, "service_unavailable_error", code="engine_unavailable")
+    return JSONResponse({"status": "unavailable", **body}, status_code=503)

@@ -1,4 +1,4 @@
-"""Who may ask: with a key set, every route but `/health` wants it as a bearer token.
+"""Who may ask: with a key set, every route but `/health` and `/ready` wants it as a bearer token.
 
 Pure ASGI, so it stands before routing: an unknown route tells a stranger nothing either.
 Does not know routes, and reads no body.
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo.server.errors import error_body
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/ready"})
 
 
 class BearerAuth:

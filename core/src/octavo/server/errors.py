@@ -10,6 +10,7 @@ Does not know routes, streams or what raises what.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -65,8 +66,15 @@ def error_body(
 
 async def _answer(request: Request, failure: Exception) -> JSONResponse:
     status, body = error_of(failure)
-    headers = failure.headers if isinstance(failure, HTTPException) else None
-    return JSONResponse(body, status_code=status, headers=headers)
+    return JSONResponse(body, status_code=status, headers=_headers_of(failure))
+
+
+def _headers_of(failure: Exception) -> Mapping[str, str] | None:
+    if isinstance(failure, HTTPException):
+        return failure.headers
+    if isinstance(failure, LaterError) and failure.retry_after_s is not None:
+        return {"Retry-After": str(math.ceil(failure.retry_after_s))}
+    return None
 
 
 def _of_http(failure: HTTPException) -> ErrorBody:

@@ -1,4 +1,4 @@
-"""What the routes share: the model, its engine thread, and the names that answers carry.
+"""What the routes share: the model, the engine that runs it, and the names that answers carry.
 
 Does not know any route.
 """
@@ -7,41 +7,58 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import octavo
-from octavo.asking import Loaded
+from octavo.asking import Loaded, Model
 from octavo.errors import UnknownModel
-from octavo.server.lifecycle import EngineThread
+from octavo.process.client import EngineClient
+from octavo.process.thread import ThreadHost
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
     """A model on its way to clients.
 
+    `is_own` says that the engine starts and ends with the app that serves it.
+
     Units: `clock` tells Unix seconds; `created` is when the server began.
     """
 
-    model: Loaded
-    engine: EngineThread
+    model: Model
+    engine: EngineClient
     name: str
     fingerprint: str
     created: int
     clock: Callable[[], float]
+    is_own: bool = False
 
     @classmethod
-    def over(
-        cls, model: Loaded, *, name: str | None = None, clock: Callable[[], float] = time.time
+    def by(
+        cls,
+        engine: EngineClient,
+        model: Model,
+        *,
+        name: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> Served:
-        """Give a model to clients, under its own name or another."""
+        """Give clients a model that an engine runs, under its own name or another."""
         return cls(
             model=model,
-            engine=EngineThread(model.engine),
+            engine=engine,
             name=name or model.model_name,
             fingerprint=f"octavo-{octavo.__version__}",
             created=int(clock()),
             clock=clock,
         )
+
+    @classmethod
+    def over(
+        cls, loaded: Loaded, *, name: str | None = None, clock: Callable[[], float] = time.time
+    ) -> Served:
+        """Give clients a model that a thread of this process runs."""
+        engine = EngineClient(ThreadHost(loaded))
+        return replace(cls.by(engine, loaded, name=name, clock=clock), is_own=True)
 
     def now(self) -> int:
         """Tell the time as answers carry it, in whole Unix seconds."""

@@ -5,25 +5,28 @@ What the parity and equality tests share. Knows nothing of checkpoints' files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from octavo.batch import Batch
 from octavo.engine import Engine
-from octavo.graph.passes import optimised
+from octavo.graph.passes import optimised, sharded, with_windows
+from octavo.graph.passes.copies import COPIES
+from octavo.graph.passes.shard import GROUP
+from octavo.heart import heart
+from octavo.kv.rings import groups_of, rings_of
 from octavo.request import Request
-from octavo.runner import Runner
 from octavo.sampling import SamplingParams
-from octavo.scheduler import Limits, Scheduler
+from octavo.scheduler import Limits
 from octavo_platforms import bind, place
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.inputs import GroupInputs, StepInputs, StepShape
 from octavo_platforms.loaded import Platform
 from octavo_platforms.platform import Program
 from octavo_platforms.program import ProgramDef
+from octavo_platforms.ranks import GroupSpec
 from octavo_platforms.recipes import WeightSource
 from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import to_float
@@ -39,7 +42,14 @@ class Running:
     definition: ProgramDef
     num_blocks: int
 
-    def engine(self, *, vocab_size: int, prefix_caching: bool = True, seed: int = 0) -> Engine:
+    def engine(
+        self,
+        *,
+        vocab_size: int,
+        prefix_caching: bool = True,
+        seed: int = 0,
+        max_in_flight: int = 1,
+    ) -> Engine:
         """Put an engine on it, with the program's own limits."""
         symbol = self.definition.symbol
         block_size = self.definition.state("kv").block_size
@@ -52,11 +62,15 @@ class Running:
             vocab_size=vocab_size,
             prefix_caching=prefix_caching,
         )
-        scheduler = Scheduler(limits, seed=seed)
-        batch = Batch(
-            scheduler.seats, scheduler.tables, group="kv", max_step_tokens=limits.max_step_tokens
+        parts = heart(
+            self.program,
+            limits,
+            seed=seed,
+            states=self.definition.states,
+            num_copies={each.name: each.maximum for each in self.definition.symbols}.get(COPIES, 0),
         )
-        return Engine(scheduler, Runner(self.program, batch))
+        parts.runner.warm_up()
+        return parts.engine(max_in_flight=max_in_flight)
 
     def logits(self, prompt: Sequence[int], *, chunk: int | None = None) -> Logits:
         """Give the logits after each token of a prompt, [T, V], computed in chunks."""
@@ -72,17 +86,21 @@ class Running:
         block_size = self.definition.state("kv").block_size
         num_blocks = -(-(computed + count) // block_size)
         table = np.arange(1, num_blocks + 1, dtype=np.int32)[None, :]
+        seat = np.array([1], np.int32)
         inputs = StepInputs(
             entry="forward",
             sequence=computed,
             shape=StepShape(count, 1, count, count, computed + count, count),
             token_ids=np.asarray(tokens, np.int32),
             query_starts=np.array([0, count], np.int32),
-            seat=np.array([1], np.int32),
+            seat=seat,
             computed=np.array([computed], np.int32),
             rows=np.arange(count, dtype=np.int32),
             sampling=None,
-            groups={"kv": GroupInputs(table)},
+            groups={
+                **{state.name: GroupInputs(table) for state in self.definition.states},
+                **groups_of(seat, rings_of(self.definition.states)),
+            },
         )
         return to_float(self.program.launch(inputs).read().outputs["logits"])
 
@@ -95,12 +113,39 @@ def run_on(
     num_blocks: int = 64,
     settings: DeviceSettings | None = None,
 ) -> Running:
-    """Optimise, bind, place and compile a program as loading does."""
-    better = _with_all_rows(optimised(definition, one_step="step" in platform.info.claims))
-    context = platform.open_device((0,), settings or DeviceSettings())
+    """Shard, optimise, bind, place and compile a program as loading does.
+
+    A rank alone gives layers with a window a group of their own.
+    """
+    opening = settings or DeviceSettings()
+    group = GroupSpec(name=GROUP, members=tuple(range(opening.ranks)), rank=opening.rank)
+    view = sharded(definition, ranks=group.size) if group.size > 1 else with_windows(definition)
+    return run_view(platform, view, source, num_blocks=num_blocks, settings=opening, groups=[group])
+
+
+def run_view(
+    platform: Platform,
+    view: ProgramDef,
+    source: WeightSource,
+    *,
+    num_blocks: int,
+    settings: DeviceSettings,
+    groups: Sequence[GroupSpec],
+    numbers: Mapping[str, int] | None = None,
+) -> Running:
+    """Run the view of one rank, which talks in some groups; those of one rank are left out.
+
+    `numbers` say which parts of weights it gets, where not those of its numbers in the groups.
+    """
+    better = _with_all_rows(optimised(view, one_step="step" in platform.info.claims))
+    context = platform.open_device((0,), settings)
     memory = platform.make_memory(context)
-    binding = bind(better, platform, context)
-    weights = place(better, binding, source, memory)
+    met = {
+        group.name: platform.make_communicator(group, context) for group in groups if group.size > 1
+    }
+    binding = bind(better, platform, context, communicators=met)
+    rank_of = numbers or {group.name: group.number for group in groups}
+    weights = place(better, binding, source, memory, rank_of=rank_of)
     blocks = {state.name: num_blocks for state in better.states}
     spec = CompileSpec(program=better, binding=binding, weights=weights, num_blocks=blocks)
     return Running(platform.compile(spec, context), better, num_blocks)
@@ -117,12 +162,15 @@ def _with_all_rows(program: ProgramDef) -> ProgramDef:
 
 
 def generate(
-    engine: Engine, prompts: Sequence[Sequence[int]], params: SamplingParams
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    params: SamplingParams | Sequence[SamplingParams],
 ) -> list[list[int]]:
-    """Run prompts to their end together and give their outputs."""
+    """Run prompts to their end together, with settings for all or for each; give their outputs."""
     outputs: dict[str, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        engine.add(Request(f"{index}", prompt, params))
+    each = [params] * len(prompts) if isinstance(params, SamplingParams) else params
+    for index, (prompt, wanted) in enumerate(zip(prompts, each, strict=True)):
+        engine.add(Request(f"{index}", prompt, wanted))
         outputs[f"{index}"] = []
     while engine.has_work:
         delta = engine.step()

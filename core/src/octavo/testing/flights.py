@@ -12,11 +12,12 @@ import numpy as np
 
 from octavo.models.decoder import Limits
 from octavo.sampling import SamplingParams, sampling_words
-from octavo.testing.drive import generate, run_on
+from octavo.testing.drive import Running, generate, run_on
 from octavo.testing.pilot import Pilot
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import draft, llama
 from octavo_platforms.loaded import Platform
+from octavo_platforms.program import ProgramDef
 
 VOCAB = 101
 MAX_TOKENS = 12
@@ -37,29 +38,52 @@ class Flight:
     most_unread: int
 
 
-class Flights:
-    """One platform's programs, plain and with drafts, on the same random weights."""
+def prompts() -> list[list[int]]:
+    """Give prompts whose contexts end at different lengths."""
+    drawn = np.random.default_rng(5)
+    return [drawn.integers(0, VOCAB, length).tolist() for length in PROMPT_LENGTHS]
 
-    def __init__(self, platform: Platform, *, temperature: float) -> None:
-        plain = llama.program(TOY, limits=LIMITS)
+
+def plain_outputs(
+    running: Running, prompts: Sequence[Sequence[int]], temperature: float
+) -> list[list[int]]:
+    """Give the engine's tokens without drafts, a prompt at a time, with its number for a seed."""
+    engine = running.engine(vocab_size=VOCAB)
+    found = []
+    for seed, prompt in enumerate(prompts):
+        params = SamplingParams(
+            temperature=temperature, seed=seed, max_tokens=MAX_TOKENS, ignore_eos=True
+        )
+        found += generate(engine, [prompt], params)
+    return found
+
+
+class Flights:
+    """One platform's programs, plain and with drafts, on the same random weights.
+
+    `programs` are the two, a Llama's where they are not given.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        *,
+        temperature: float,
+        programs: tuple[ProgramDef, ProgramDef] | None = None,
+    ) -> None:
+        plain, toy = programs or (
+            llama.program(TOY, limits=LIMITS),
+            draft.program(TOY, limits=LIMITS),
+        )
         weights = RandomWeights(plain)
-        drawn = np.random.default_rng(5)
-        self.prompts = [drawn.integers(0, VOCAB, length).tolist() for length in PROMPT_LENGTHS]
+        self.prompts = prompts()
         self._temperature = temperature
         self._plain = run_on(platform, plain, weights, num_blocks=NUM_BLOCKS)
-        toy = draft.program(TOY, limits=LIMITS)
         self._drafting = run_on(platform, toy, weights, num_blocks=NUM_BLOCKS)
 
     def plain(self) -> list[list[int]]:
         """Give the tokens of the engine, one at a time, without drafts."""
-        engine = self._plain.engine(vocab_size=VOCAB)
-        found = []
-        for seed, prompt in enumerate(self.prompts):
-            params = SamplingParams(
-                temperature=self._temperature, seed=seed, max_tokens=MAX_TOKENS, ignore_eos=True
-            )
-            found += generate(engine, [prompt], params)
-        return found
+        return plain_outputs(self._plain, self.prompts, self._temperature)
 
     def fly(self, entry: str, *, depth: int, token_at: dict[int, int] | None = None) -> Flight:
         """Run all prompts at once on one entry, with what the drafter proposes by position."""

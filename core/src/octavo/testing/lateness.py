@@ -15,19 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.sampling import choose
+from octavo.testing.by_hand import launched, step_of
 from octavo.testing.drive import Running
 from octavo.testing.toys.late import MAX_SCORES
-from octavo_platforms.inputs import (
-    DeviceRef,
-    GroupInputs,
-    Ints,
-    Pending,
-    SamplingRows,
-    StepInputs,
-    StepShape,
-)
+from octavo_platforms.inputs import DeviceRef, Ints, Pending, SamplingRows, StepInputs
 from octavo_platforms.ops.scores import WORD_BITS, words_for
-from octavo_platforms.shapes import padded
 from octavo_platforms.tensor import Array, to_float
 
 Words = npt.NDArray[np.uint32]
@@ -112,34 +104,10 @@ class Late:
         return replace(following, token_from=source)
 
     def _step(self, queries: Sequence[Sequence[int]], computed: Sequence[int]) -> StepInputs:
-        lengths = [len(query) for query in queries]
-        longest = max(before + new for before, new in zip(computed, lengths, strict=True))
-        definition = self.running.definition
-        most = definition.symbol("M").maximum
-        width = -(-longest // definition.state("kv").block_size)
-        seats = np.arange(1, len(queries) + 1, dtype=np.int32)
-        blocks = 1 + (seats[:, None] - 1) * most + np.arange(width)
-        return StepInputs(
-            entry="",
-            sequence=0,
-            shape=StepShape(sum(lengths), len(queries), 0, max(lengths), longest, None),
-            token_ids=np.concatenate(queries).astype(np.int32),
-            query_starts=np.concatenate(([0], np.cumsum(lengths))).astype(np.int32),
-            seat=seats,
-            computed=np.array(computed, np.int32),
-            rows=np.zeros(0, np.int32),
-            sampling=None,
-            groups={"kv": GroupInputs(blocks.astype(np.int32))},
-        )
+        return step_of(self.running.definition, range(1, len(queries) + 1), queries, computed)
 
     def _launch(self, inputs: StepInputs) -> Pending:
-        policy = self.running.program.shape_policy
-        requests = policy.size("R", inputs.shape.num_requests)
-        extra = {
-            name: _longer(found, requests) if isinstance(found, np.ndarray) else found
-            for name, found in inputs.extra.items()
-        }
-        return self.running.program.launch(replace(padded(inputs, policy), extra=extra))
+        return launched(self.running, inputs)
 
 
 def packed(allowed: npt.NDArray[np.bool_]) -> Words:
@@ -150,9 +118,3 @@ def packed(allowed: npt.NDArray[np.bool_]) -> Words:
     shifted = bits.reshape(-1, num_words, WORD_BITS) << np.arange(WORD_BITS, dtype=np.uint32)
     words: Words = np.bitwise_or.reduce(shifted, axis=-1)
     return words
-
-
-def _longer(found: Array, length: int) -> Array:
-    made = np.zeros((length, *found.shape[1:]), found.dtype)
-    made[: len(found)] = found
-    return made

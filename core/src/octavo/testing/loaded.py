@@ -43,7 +43,7 @@ def byte_tokenizer() -> Tokenizer:
     return Tokenizer(
         byte_backend(),
         special_tokens={"bos_token": "<s>", "eos_token": "</s>"},
-        chat_template=CHAT_TEMPLATE,
+        chat_templates={"default": CHAT_TEMPLATE},
     )
 
 
@@ -73,3 +73,4 @@ class NullLoaded:
     eos_ids: frozenset[int] = frozenset({257})
     default_sampling: SamplingParams = field(default_factory=SamplingParams)
     plan: str = "nothing runs anywhere"
+    source: str = ""

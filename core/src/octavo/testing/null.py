@@ -18,17 +18,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from octavo.batch import Batch
+from octavo.detour import LOGITS
 from octavo.engine import Engine
-from octavo.runner import LOGITS, Runner
+from octavo.heart import GROUP, heart
 from octavo.sampling import choose, sampling_words
-from octavo.scheduler import Limits, Scheduler
+from octavo.scheduler import Limits
 from octavo_platforms.inputs import NULL_BLOCK, DeviceRef, Ints, StepInputs, StepResult
 from octavo_platforms.platform import Report
 from octavo_platforms.shapes import EXACT
 from octavo_platforms.tensor import HostTensor, host
 
-GROUP = "kv"
 _UNWRITTEN = 1 << 20
 _FALL = np.float32(0.25)
 
@@ -72,12 +71,8 @@ def null_engine(
     seed: int = 0,
 ) -> Engine:
     """Build a whole engine over the model without weights."""
-    scheduler = Scheduler(limits, seed=seed)
     program = NullProgram(limits, entries=entries)
-    batch = Batch(
-        scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=limits.max_step_tokens
-    )
-    return Engine(scheduler, Runner(program, batch), max_in_flight=max_in_flight)
+    return heart(program, limits, seed=seed).engine(max_in_flight=max_in_flight)
 
 
 class NullRef:
@@ -115,21 +110,28 @@ class NullProgram:
     block, gives a token beyond any vocabulary.
     """
 
-    def __init__(self, limits: Limits, *, entries: Sequence[str] = ("step",)) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        entries: Sequence[str] = ("step",),
+    ) -> None:
         self.entries = frozenset(entries)
         self.shape_policy = EXACT
         self._vocab_size = limits.vocab_size
         self._slots = np.full((limits.num_blocks, limits.block_size), _UNWRITTEN, np.int32)
         self._words = np.zeros((limits.max_requests + 1, 3), np.uint32)
+        self._last = np.full(limits.max_requests + 1, _UNWRITTEN, np.int32)
 
     def launch(self, inputs: StepInputs) -> NullPending:
         """Run an entry."""
         if inputs.sampling is not None:
             self._words[inputs.sampling.seats] = inputs.sampling.values
         if inputs.entry == "sample":
-            ref = inputs.extra[LOGITS]
-            assert isinstance(ref, NullRef), "the logits stay on the device"
-            return NullPending(self._sample(inputs, ref.array), {})
+            given = inputs.extra[LOGITS]
+            logits = given.array if isinstance(given, NullRef) else given
+            assert isinstance(logits, np.ndarray), "logits are a launch's, or the host's"
+            return NullPending(self._sample(inputs, logits.astype(np.float32)), {})
         logits = self._forward(inputs)
         refs = {LOGITS: NullRef(LOGITS, logits)}
         if inputs.entry == "forward":
@@ -143,12 +145,13 @@ class NullProgram:
         """Do nothing: nothing was opened."""
 
     def _forward(self, inputs: StepInputs) -> Logits:
+        token_ids = self._token_ids(inputs)
         table = inputs.groups[GROUP].block_table
         size = self._slots.shape[1]
         starts = inputs.query_starts.tolist()
         logits = []
         for request, computed in enumerate(inputs.computed.tolist()):
-            given = inputs.token_ids[starts[request] : starts[request + 1]]
+            given = token_ids[starts[request] : starts[request + 1]]
             positions = np.arange(computed + len(given))
             blocks = table[request, positions // size]
             assert NULL_BLOCK not in blocks, "a context has a block for each of its positions"
@@ -160,10 +163,20 @@ class NullProgram:
                     logits.append(null_logits(context, self._vocab_size))
         return np.stack(logits) if logits else np.zeros((0, self._vocab_size), np.float32)
 
+    def _token_ids(self, inputs: StepInputs) -> Ints:
+        """Give the step's tokens, each from the host or from what its seat keeps."""
+        if inputs.token_from is None:
+            return inputs.token_ids
+        seats = np.repeat(inputs.seat, np.diff(inputs.query_starts))
+        found: Ints = np.where(inputs.token_from == 0, inputs.token_ids, self._last[seats])
+        return found
+
     def _sample(self, inputs: StepInputs, logits: Logits) -> StepResult:
         owners = np.searchsorted(inputs.query_starts, inputs.rows, side="right") - 1
         position = inputs.computed[owners] + inputs.rows - inputs.query_starts[owners] + 1
-        tokens = choose(logits, words=self._words[inputs.seat[owners]], position=position)
+        assert inputs.row_seat is not None, "each row has a seat"
+        tokens = choose(logits, words=self._words[inputs.row_seat], position=position)
+        self._last[inputs.row_seat] = tokens
         return StepResult(tokens[:, None], np.ones(len(tokens), np.int32), {})
 
 

@@ -10,13 +10,14 @@ Knows nothing of the scheduler: this is what one has to be able to do.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from octavo.kv.rings import groups_of, rings_of
 from octavo.testing.drive import Running
-from octavo.testing.toys.draft import NUM_DRAFTS
+from octavo.testing.toys.checking import NUM_DRAFTS
 from octavo_platforms.inputs import (
     GroupInputs,
     Ints,
@@ -65,10 +66,14 @@ class Part:
         return len(self.token_ids) - 1 if self.is_kept else 0
 
 
+After = Callable[[StepInputs, Sequence[Part], Pending], None]
+
+
 @dataclass(slots=True)
 class Pilot:
     """Runs prompts to a number of output tokens by launches of one entry.
 
+    `after` is called behind each launch, to launch what follows from it, such as new drafts.
     `num_launches` and `most_unread` tell afterwards what that took.
     """
 
@@ -77,6 +82,7 @@ class Pilot:
     depth: int
     max_tokens: int
     chunk: int = 6
+    after: After | None = None
     num_launches: int = 0
     most_unread: int = 0
 
@@ -157,7 +163,7 @@ class Pilot:
             computed=computed,
             rows=_ints(()),
             sampling=sampling,
-            groups={"kv": GroupInputs(self._table(parts, shape.max_context))},
+            groups=self._groups(parts, shape.max_context),
             extra=extra,
             token_from=_ints(
                 1 + place if part.is_kept else 0
@@ -167,11 +173,19 @@ class Pilot:
             computed_from=_ints(part.is_kept for part in parts),
             num_drafts=_ints(part.num_drafts for part in parts),
         )
+        pending = self.running.program.launch(padded(inputs, self.running.program.shape_policy))
+        if parts and self.after is not None:
+            self.after(inputs, parts, pending)
         for part in parts:
             part.request.unread += len(part.token_ids)
             if not part.is_kept:
                 part.request.num_fed += len(part.token_ids)
-        return self.running.program.launch(padded(inputs, self.running.program.shape_policy))
+        return pending
+
+    def _groups(self, parts: Sequence[Part], max_context: int) -> Mapping[str, GroupInputs]:
+        rings = rings_of(self.running.definition.states)
+        own = groups_of(_ints(part.request.seat for part in parts), rings)
+        return {"kv": GroupInputs(self._table(parts, max_context)), **own}
 
     def _table(self, parts: Sequence[Part], max_context: int) -> Ints:
         most = self.running.definition.symbol("M").maximum

@@ -5,28 +5,33 @@ Does not know what is served: any loaded model will do.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import uvicorn
 
 from octavo.asking import Loaded
-from octavo.cli.serve import listening
+from octavo.process.client import EngineClient
 from octavo.server.app import create_app
+from octavo.server.listening import listening
 from octavo.server.served import Served
 
 PATIENCE_S = 60.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A server that answers, and the model behind it."""
+    """A server that answers, the model behind it, and what the server asks it by."""
 
     loaded: Loaded
+    engine: EngineClient
     port: int
 
     @property
@@ -45,7 +50,8 @@ def running(loaded: Loaded, *, api_key: str | None = None) -> Iterator[Live]:
 
     Effects: the server's event loop and the engine run in threads of this process.
     """
-    app = create_app(Served.over(loaded), api_key=api_key)
+    served = Served.over(loaded)
+    app = create_app(served, api_key=api_key)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     with listening("127.0.0.1", 0) as taken:
         port: int = taken.getsockname()[1]
@@ -53,7 +59,7 @@ def running(loaded: Loaded, *, api_key: str | None = None) -> Iterator[Live]:
         thread.start()
         try:
             until(lambda: server.started)
-            yield Live(loaded, port)
+            yield Live(loaded, served.engine, port)
         finally:
             server.should_exit = True
             thread.join()
@@ -69,3 +75,11 @@ def until(is_true: Callable[[], bool]) -> None:
         if time.monotonic() > end:
             raise TimeoutError("what was waited for did not come true")
         time.sleep(0.005)
+
+
+def within(work: Coroutine[None, None, T]) -> T:
+    """Do something on an event loop of its own that must end soon, on however slow a machine.
+
+    Raises: TimeoutError, after a minute; else what the work raises.
+    """
+    return asyncio.run(asyncio.wait_for(work, PATIENCE_S))

@@ -1,4 +1,8 @@
-"""The tokenizer of a Hugging Face folder: tokenizer.json and what tokenizer_config.json adds.
+"""The tokenizer of a Hugging Face folder: its vocabulary and what tokenizer_config.json adds.
+
+The vocabulary is a tokenizer.json or, where there is none, a SentencePiece model or a tiktoken
+file. Older folders have more files beside the settings: special_tokens_map.json and
+added_tokens.json are read where the settings list no added tokens themselves.
 
 Knows nothing of weights; the model's config is asked only for the ids that end an output.
 """
@@ -12,10 +16,19 @@ from pathlib import Path
 import tokenizers
 
 from octavo.errors import ModelError
-from octavo.tokenizer.special import ROLES, eos_ids_of
+from octavo.tokenizer import spm, tiktoken
+from octavo.tokenizer.special import eos_ids_of, surround
 from octavo.tokenizer.text import Tokenizer
 
 _Config = Mapping[str, object]
+
+_OTHER_FILES = (
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "*.tiktoken",
+    "tiktoken.model",
+)
 
 
 def load_folder(folder: Path, config: _Config, generation: _Config) -> Tokenizer:
@@ -24,34 +37,79 @@ def load_folder(folder: Path, config: _Config, generation: _Config) -> Tokenizer
     Raises: ModelError, for a missing or malformed file.
     Source: transformers 5, `TokenizersBackend`: a token that tokenizer_config.json names is
         special; what surrounds a text is the post-processor's alone, whatever `add_bos_token`
-        says there.
+        says there. Only where the file has no such thing (SentencePiece, tiktoken) does it say.
     """
-    backend = _backend(folder)
-    settings = _settings(folder / "tokenizer_config.json")
-    special_tokens = {role: text for role in ROLES if (text := _content(settings.get(role)))}
+    settings = _all_settings(folder)
+    backend, own_tokens = _backend(folder, settings)
+    named = {key: _content(value) for key, value in settings.items() if key.endswith("_token")}
+    special_tokens = own_tokens | {role: text for role, text in named.items() if text}
     _add_tokens(backend, settings, special_tokens)
+    if backend.post_processor is None and not (folder / "tokenizer.json").is_file():
+        adds_first = settings.get("add_bos_token", bool(own_tokens))
+        surround(
+            backend,
+            first=special_tokens.get("bos_token") if adds_first else None,
+            last=special_tokens.get("eos_token") if settings.get("add_eos_token") else None,
+        )
     return Tokenizer(
         backend,
         special_tokens=special_tokens,
         eos_ids=eos_ids_of(config, generation),
-        chat_template=_chat_template(folder, settings),
+        chat_templates=_chat_templates(folder, settings),
     )
 
 
-def _backend(folder: Path) -> tokenizers.Tokenizer:
+def _backend(folder: Path, settings: _Config) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """Load the vocabulary, and the special tokens that it names itself, by role."""
     path = folder / "tokenizer.json"
-    if not path.is_file():
+    if path.is_file():
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing more precise
+            raise ModelError(f"{path} is no tokenizer ({error}). Fetch it again.") from error
+        backend.no_truncation()
+        backend.no_padding()
+        return backend, {}
+    others = [path for name in _OTHER_FILES for path in sorted(folder.glob(name))]
+    if not others:
         raise ModelError(
-            f"{folder} has no tokenizer.json. If it has another tokenizer file, convert it: load "
-            "it with transformers' AutoTokenizer and call save_pretrained(folder)."
+            f"{folder} has no tokenizer.json, and none of {', '.join(_OTHER_FILES)}. If it has "
+            "another tokenizer file, convert it: load it with transformers' AutoTokenizer and call "
+            "save_pretrained(folder)."
         )
-    try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more precise
-        raise ModelError(f"{path} is no tokenizer ({error}). Fetch it again.") from error
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
+    path = others[0]
+    with path.open("rb") as file:
+        if path.suffix != ".model" or not spm.is_model(file.read(1)):
+            return tiktoken.backend_of(path), {}
+    pieces = spm.read_pieces(path)
+    asked = settings.get("add_prefix_space")
+    backend = spm.backend_of(
+        path,
+        pieces,
+        begins_with_space=asked if isinstance(asked, bool) else pieces.begins_with_space,
+        only_first=settings.get("legacy") is False,
+    )
+    roles = {f"{name}_token": pieces.role(name) for name in pieces.role_ids}
+    return backend, {role: text for role, text in roles.items() if text is not None}
+
+
+def _all_settings(folder: Path) -> _Config:
+    """Read tokenizer_config.json and, where it lists no added tokens, the older files beside it."""
+    settings = dict(_settings(folder / "tokenizer_config.json"))
+    if "added_tokens_decoder" not in settings:
+        settings |= _settings(folder / "special_tokens_map.json")
+        added = _settings(folder / "added_tokens.json")
+        special = {_content(value) for key, value in settings.items() if key.endswith("_token")}
+        if added:
+            settings["added_tokens_decoder"] = {
+                token_id: {"content": text, "special": text in special, "normalized": False}
+                for text, token_id in added.items()
+            }
+    more = settings.get("extra_special_tokens") or settings.get("additional_special_tokens")
+    if isinstance(more, dict):  # by role
+        settings |= more
+    settings["extra_special_tokens"] = list(more.values()) if isinstance(more, dict) else more
+    return settings
 
 
 def _settings(path: Path) -> _Config:
@@ -89,23 +147,32 @@ def _add_tokens(
             options = {flag: bool(entry[flag]) for flag in flags if flag in entry}
             backend.add_tokens([tokenizers.AddedToken(text, **options)])
             known.add(text)
-    for text in special_tokens.values():
-        if text not in known and backend.token_to_id(text) is not None:
+    more = settings.get("extra_special_tokens")
+    given = [_content(token) for token in more] if isinstance(more, list) else []
+    extra = [text for text in given if text is not None]
+    for text in (*special_tokens.values(), *extra):
+        if text not in known and (text in extra or backend.token_to_id(text) is not None):
             backend.add_special_tokens(
                 [tokenizers.AddedToken(text, special=True, normalized=False)]
             )
+            known.add(text)
 
 
-def _chat_template(folder: Path, settings: _Config) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
+def _chat_templates(folder: Path, settings: _Config) -> dict[str, str]:
+    """Find chat templates by name; files of their own go before what the settings say."""
+    files = {path.stem: path for path in folder.glob("additional_chat_templates/*.jinja")}
+    if (default := folder / "chat_template.jinja").is_file():
+        files["default"] = default
+    if files:
+        return {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     match settings.get("chat_template"):
         case str(template):
-            return template
+            return {"default": template}
         case [*named]:
+            found: dict[str, str] = {}
             for entry in named:
                 match entry:
-                    case {"name": "default", "template": str(template)}:
-                        return template
-    return None
+                    case {"name": str(name), "template": str(template)}:
+                        found[name] = template
+            return found
+    return {}

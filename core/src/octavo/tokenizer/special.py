@@ -1,13 +1,14 @@
-"""What both kinds of tokenizer file say of special tokens, brought into one form.
+"""What all kinds of tokenizer file say of special tokens, brought into one form.
 
-Knows nothing of either file.
+Knows nothing of any file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+import tokenizers
+from tokenizers.processors import TemplateProcessing
 
 
 def eos_ids_of(*configs: Mapping[str, object]) -> frozenset[int]:
@@ -20,3 +21,15 @@ def eos_ids_of(*configs: Mapping[str, object]) -> frozenset[int]:
             case [*several]:
                 ids.update(token_id for token_id in several if isinstance(token_id, int))
     return frozenset(ids)
+
+
+def surround(backend: tokenizers.Tokenizer, *, first: str | None, last: str | None) -> None:
+    """Make a tokenizer put a first and a last token around each text; None puts nothing.
+
+    Effects: replaces the post-processor. The tokens are in the vocabulary.
+    """
+    parts = [*([first] if first else []), "$A", *([last] if last else [])]
+    tokens = {token: backend.token_to_id(token) for token in (first, last) if token}
+    backend.post_processor = TemplateProcessing(
+        single=" ".join(parts), special_tokens=list(tokens.items())
+    )

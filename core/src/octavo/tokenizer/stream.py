@@ -1,13 +1,13 @@
 """Token ids to text, a few at a time.
 
-Each token stands for some bytes, and text is what the bytes mean; a character may be spread over
-several tokens, and is given when its last byte has come. Two ways of writing bytes are known:
+A character may be spread over several tokens, and is given when its last byte has come; all that
+a stream gives, together, is what decoding the whole would have given.
 
-    byte-level      each character of a token stands for one byte (GPT-2, Llama 3, SmolLM)
-    byte-fallback   a token is text, or one byte written <0xE2> (SentencePiece, Llama 2)
+A stream is *at rest* when it holds nothing back and its text has begun: then a plain token's
+text is known from the token alone (`pieces`), and whoever has many outputs need not ask the
+stream at all.
 
-What a token stands for is looked up once and kept, so a token costs a look into a dict. The
-`tokenizers` library's own `DecodeStream` is not used: it cannot give what it holds when the
+The `tokenizers` library's own `DecodeStream` is not used: it cannot give what it holds when the
 output ends, a run of broken bytes costs it the square of its length, and with byte-fallback such a
 run makes it raise (measured with 0.23).
 
@@ -16,29 +16,40 @@ Knows nothing of stop strings, or of where a prompt ends.
 
 from __future__ import annotations
 
-import codecs
-import json
-import re
-from collections.abc import Callable, Sequence
+from codecs import utf_8_decode
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import tokenizers
 
-from octavo.errors import ModelError
+from octavo.tokenizer.pieces import ByteLevelTables, PieceTables, tables_of
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_LONGEST_UNFINISHED_BYTES = 3
 
 
 class TextStream(Protocol):
     """The text of one output while it grows."""
 
+    @property
+    def plain(self) -> Mapping[int, str | None]:
+        """Give the text of each token that is plain, and None for the others."""
+        ...
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether a plain token's text is now what `plain` says, and leaves all as it is."""
+        ...
+
     def feed(self, token_ids: Sequence[int]) -> str:
         """Take the next tokens; give the text that they complete."""
         ...
 
-    def skip(self, token_ids: Sequence[int]) -> None:
-        """Take tokens of the prompt: they are the context of what follows, and give no text."""
+    def skip(self, prompt: Sequence[int]) -> None:
+        """Begin after a prompt: it is the context of what follows, and gives no text.
+
+        Only its first and last few tokens are looked at.
+        """
         ...
 
     def finish(self) -> str:
@@ -49,184 +60,124 @@ class TextStream(Protocol):
 def stream_maker(backend: tokenizers.Tokenizer) -> Callable[[bool], TextStream]:
     """Give what makes a stream, told whether to skip special tokens.
 
-    The decoding tables are made once here and shared by all streams.
+    The tables are made once here and shared by all streams.
 
     Raises: ModelError, for a tokenizer that decodes in a way that is not known.
     """
-    tables = (_Vocabulary(backend, skip_special=False), _Vocabulary(backend, skip_special=True))
-    match _decoder_parts(backend):
-        case [{"type": "ByteLevel"}]:
-            levels = tuple(ByteLevelTable(table) for table in tables)
-            return lambda skip_special: ByteLevelStream(levels[skip_special])
-        case [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-            {"type": "ByteFallback"},
-            {"type": "Fuse"},
-            *rest,
-        ] if (num_stripped := _stripped_spaces(rest)) is not None:
-            pieces = tuple(ByteFallbackTable(table) for table in tables)
-            return lambda skip_special: ByteFallbackStream(pieces[skip_special], num_stripped)
-    raise ModelError(
-        f"The tokenizer decodes by {backend.decoder}, which is not known; known are byte-level "
-        "BPE and SentencePiece with byte fallback."
-    )
+    make = tables_of(backend)
+    by_skipping = make(False), make(True)
+    return lambda skip_special: _stream(by_skipping[skip_special])
 
 
-class ByteLevelTable(dict[int, bytes]):
-    """The bytes of each token, looked up when it is first met."""
-
-    def __init__(self, vocabulary: _Vocabulary) -> None:
-        super().__init__()
-        self._vocabulary = vocabulary
-        self._byte_of = _byte_of_character()
-
-    def __missing__(self, token_id: int) -> bytes:
-        token = self._vocabulary.token(token_id) or ""
-        try:
-            piece = bytes([self._byte_of[character] for character in token])
-        except KeyError:  # an added token is its own text
-            piece = token.encode()
-        self[token_id] = piece
-        return piece
+def _stream(tables: ByteLevelTables | PieceTables) -> TextStream:
+    return ByteLevelStream(tables) if isinstance(tables, ByteLevelTables) else PieceStream(tables)
 
 
 class ByteLevelStream:
     """The text of tokens whose characters stand for bytes."""
 
-    def __init__(self, table: ByteLevelTable) -> None:
-        self._table = table
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    def __init__(self, tables: ByteLevelTables) -> None:
+        self.plain = tables.plain
+        self._bytes_of = tables.bytes_of
+        self._unfinished = b""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether no character is unfinished."""
+        return not self._unfinished
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """Take the next tokens; give the text that they complete."""
-        table = self._table
-        return self._utf8.decode(b"".join([table[token_id] for token_id in token_ids]))
+        bytes_of = self._bytes_of
+        return self._read(b"".join([bytes_of[token_id] for token_id in token_ids]))
 
-    def skip(self, token_ids: Sequence[int]) -> None:
-        """Take tokens of the prompt; an unfinished character at their end is kept."""
-        self.feed(token_ids)
+    def skip(self, prompt: Sequence[int]) -> None:
+        """Begin after a prompt; an unfinished character at its end is kept."""
+        tail = b""
+        for position in range(len(prompt) - 1, -1, -1):
+            tail = self._bytes_of[prompt[position]] + tail
+            if len(tail) >= _LONGEST_UNFINISHED_BYTES:
+                break
+        self._read(tail)
 
     def finish(self) -> str:
         """Give a replacement for an unfinished character, if there is one."""
-        return self._utf8.decode(b"", final=True)
+        text, _ = utf_8_decode(self._unfinished, "replace", True)
+        self._unfinished = b""
+        return text
+
+    def _read(self, more: bytes) -> str:
+        whole = self._unfinished + more
+        text, num_read = utf_8_decode(whole, "replace", False)
+        self._unfinished = whole[num_read:]
+        return text
 
 
-class ByteFallbackTable(dict[int, str | bytes | None]):
-    """What each token stands for: text, one byte, or nothing, as it is skipped or not known."""
-
-    def __init__(self, vocabulary: _Vocabulary) -> None:
-        super().__init__()
-        self._vocabulary = vocabulary
-
-    def __missing__(self, token_id: int) -> str | bytes | None:
-        token = self._vocabulary.token(token_id)
-        piece: str | bytes | None
-        if token is None:
-            piece = None
-        elif byte := _BYTE_TOKEN.fullmatch(token):
-            piece = bytes.fromhex(byte[1])
-        else:
-            piece = token.replace("▁", " ")
-        self[token_id] = piece
-        return piece
-
-
-class ByteFallbackStream:
+class PieceStream:
     """The text of tokens that are text or single bytes.
 
     A run of byte tokens is judged as a whole: one byte out of place, and each byte of the run
     becomes a replacement character. So a run is held until a token of text ends it.
 
-    Source: the `tokenizers` library, decoders `ByteFallback` and `Strip`.
+    Source: the `tokenizers` library, decoder `ByteFallback`.
     """
 
-    def __init__(self, table: ByteFallbackTable, num_stripped: int) -> None:
-        self._table = table
-        self._num_stripped = num_stripped
+    def __init__(self, tables: PieceTables) -> None:
+        self.plain = tables.plain
+        self._piece_of = tables.piece_of
+        self._rule = tables.rule
+        self._num_opening = tables.rule.num_opening
         self._run = bytearray()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether no run of bytes is open, and the text has begun."""
+        return not self._run and not self._num_opening
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """Take the next tokens; give the text that they complete."""
         text = ""
         for token_id in token_ids:
-            piece = self._table[token_id]
+            piece = self._piece_of[token_id]
             if isinstance(piece, bytes):
                 self._run += piece
             elif piece is not None:
-                text += self._end_of_run() + piece
-        return self._stripped(text)
+                if self._run:
+                    text += self._end_of_run()
+                text += self._text_of(piece)
+        return text
 
-    def skip(self, token_ids: Sequence[int]) -> None:
-        """Take tokens of the prompt; an unfinished character at their end is kept."""
-        self.feed(token_ids)
-        utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._stripped(utf8.decode(self._run))
-        self._run = bytearray(utf8.getstate()[0])
+    def skip(self, prompt: Sequence[int]) -> None:
+        """Begin after a prompt; an unfinished character at its end is kept."""
+        for token_id in prompt:
+            if not self._num_opening:
+                break
+            self.feed([token_id])
+        run = b""
+        for position in range(len(prompt) - 1, -1, -1):
+            piece = self._piece_of[prompt[position]]
+            if isinstance(piece, str):
+                break
+            run = (piece or b"") + run
+        whole, num_read = utf_8_decode(run, "replace", False)
+        if whole:
+            self._text_of(whole)
+        self._run = bytearray(run[num_read:])
 
     def finish(self) -> str:
         """Give the text of the run of bytes at the end, if there is one."""
-        return self._stripped(self._end_of_run())
+        return self._end_of_run() if self._run else ""
 
     def _end_of_run(self) -> str:
-        if not self._run:
-            return ""
         run = bytes(self._run)
         self._run.clear()
         try:
-            return run.decode()
+            return self._text_of(run.decode())
         except UnicodeDecodeError:
-            return _REPLACEMENT * len(run)
+            return "".join([self._text_of(_REPLACEMENT) for _ in run])
 
-    def _stripped(self, text: str) -> str:
-        while text and self._num_stripped:
-            if text[0] == " ":
-                text = text[1:]
-                self._num_stripped -= 1
-            else:
-                self._num_stripped = 0
+    def _text_of(self, piece: str) -> str:
+        if not self._num_opening:
+            return self._rule.later(piece)
+        text, self._num_opening = self._rule.opening(piece, self._num_opening)
         return text
-
-
-class _Vocabulary:
-    """Gives a token's spelling; None for one that is not known or, if so asked, special."""
-
-    def __init__(self, backend: tokenizers.Tokenizer, *, skip_special: bool) -> None:
-        self._backend = backend
-        added = backend.get_added_tokens_decoder().values()
-        self._skipped = frozenset(t.content for t in added if t.special and skip_special)
-
-    def token(self, token_id: int) -> str | None:
-        token: str | None = self._backend.id_to_token(token_id)
-        return None if token in self._skipped else token
-
-
-def _byte_of_character() -> dict[str, int]:
-    """Give the byte that each character stands for in a byte-level vocabulary.
-
-    Printable bytes stand for themselves; the others follow from U+0100 on, in order.
-
-    Source: GPT-2, encoder.py, `bytes_to_unicode`.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in printable]
-    table = {chr(byte): byte for byte in printable}
-    table.update({chr(0x100 + order): byte for order, byte in enumerate(others)})
-    return table
-
-
-def _decoder_parts(backend: tokenizers.Tokenizer) -> list[object]:
-    # The library's objects tell their settings only in the form that they are pickled in.
-    if backend.decoder is None:
-        return []
-    settings = json.loads(backend.decoder.__getstate__())
-    parts = settings["decoders"] if settings["type"] == "Sequence" else [settings]
-    return list(parts)
-
-
-def _stripped_spaces(parts: list[object]) -> int | None:
-    match parts:
-        case []:
-            return 0
-        case [{"type": "Strip", "content": " ", "start": int(start), "stop": 0}]:
-            return start
-    return None

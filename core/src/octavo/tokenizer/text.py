@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import tokenizers
 
+from octavo.tokenizer.pieces import tables_of
 from octavo.tokenizer.stream import TextStream, stream_maker
 
 
@@ -17,7 +18,8 @@ class Tokenizer:
     """One model's tokenizer.
 
     `special_tokens` gives a special token's text by its role (`bos_token`, `eos_token`, ...), as
-    chat templates ask for it. `eos_ids` are all the ids that end an output.
+    chat templates ask for it. `eos_ids` are all the ids that end an output. `chat_templates` are
+    what came with the vocabulary, by name; where there is only one, it is `default`.
     """
 
     def __init__(
@@ -26,12 +28,13 @@ class Tokenizer:
         *,
         special_tokens: Mapping[str, str] = MappingProxyType({}),
         eos_ids: frozenset[int] = frozenset(),
-        chat_template: str | None = None,
+        chat_templates: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._backend = backend
         self._make_stream = stream_maker(backend)
+        self._bytes_of = tables_of(backend)(False).bytes_of
         self.special_tokens = MappingProxyType(dict(special_tokens))
-        self.chat_template = chat_template
+        self.chat_templates = MappingProxyType(dict(chat_templates))
         self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
         self.bos_id = self._id_of("bos_token")
         eos_id = self._id_of("eos_token")
@@ -64,6 +67,13 @@ class Tokenizer:
         """Give a token's spelling in the vocabulary, where a space may be written Ġ or ▁."""
         found: str | None = self._backend.id_to_token(token_id)
         return found
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Give what a token adds to a text that has begun, as UTF-8, perhaps half a character.
+
+        A special token is its spelling; an id that is not in the vocabulary adds nothing.
+        """
+        return self._bytes_of[token_id]
 
     def _id_of(self, role: str) -> int | None:
         token = self.special_tokens.get(role)

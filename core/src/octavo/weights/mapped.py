@@ -13,11 +13,38 @@ import os
 import weakref
 from math import prod
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from octavo.errors import ModelError
 from octavo_platforms.tensor import Array
+
+
+class TensorFile(Protocol):
+    """A file that gives arrays of its bytes, wherever it lies."""
+
+    @property
+    def path(self) -> Path:
+        """Give where it lies, for people."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Give its size."""
+        ...
+
+    def bytes_at(self, offset: int, num_bytes: int) -> bytes:
+        """Read some bytes; fewer where the file ends."""
+        ...
+
+    def ahead(self, offset: int, num_bytes: int) -> None:
+        """Say that some bytes will be wanted soon."""
+        ...
+
+    def array(self, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
+        """Give an array of the bytes from an offset on; the caller has checked its bounds."""
+        ...
 
 
 class MappedFile:
@@ -40,6 +67,11 @@ class MappedFile:
     def bytes_at(self, offset: int, num_bytes: int) -> bytes:
         """Read some bytes; fewer where the file ends."""
         return os.pread(self._descriptor, num_bytes, offset)
+
+    def ahead(self, offset: int, num_bytes: int) -> None:
+        """Say that some bytes will be wanted soon, where the system can be told. Waits for none."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, offset, num_bytes, os.POSIX_FADV_WILLNEED)
 
     def whole(self) -> mmap.mmap:
         """Map the whole file; only the pages that are touched take memory.

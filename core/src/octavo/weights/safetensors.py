@@ -2,15 +2,17 @@
 
 The header is read here and not by the `safetensors` library: its numpy face knows no bfloat16
 (TypeError, measured with 0.8) and copies every tensor that it gives. A header is eight bytes of
-length and a JSON object; everything that it claims is checked before it is believed.
+length and a JSON object; everything that it claims is checked before it is believed. Floats of
+eight bits are widened (`narrow`).
 
 Knows nothing of models: a tensor is a name, a shape and bits.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import prod
@@ -18,12 +20,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from octavo.errors import ModelError
-from octavo.weights.mapped import MappedFile
+from octavo.weights.code import pickled, pickles_in
+from octavo.weights.mapped import MappedFile, TensorFile
+from octavo.weights.narrow import NARROW
 from octavo_platforms.tensor import DType, HostTensor, itemsize, storage
+
+Opened = Callable[[str], TensorFile | None]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 _MAX_HEADER_BYTES = 100_000_000
 _DTYPES: Mapping[str, DType] = MappingProxyType(
@@ -47,17 +52,21 @@ _DTYPES: Mapping[str, DType] = MappingProxyType(
 class SafetensorsSource:
     """The tensors of a folder: `model.safetensors`, or the shards that its index names.
 
+    `opened` opens files of tensors by their names, None where there is none; without it they lie
+    in the folder, as the index does.
+
     Raises: ModelError, for a missing, truncated or malformed file, and for pickled checkpoints,
         which can run code when they are opened.
     Source: the safetensors format, github.com/huggingface/safetensors, README, "Format".
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, opened: Opened | None = None) -> None:
         self._folder = folder
-        if (folder / SINGLE).is_file():
-            self._entries = _entries(MappedFile(folder / SINGLE))
+        shelf = functools.partial(_mapped, folder) if opened is None else opened
+        if single := shelf(SINGLE):
+            self._entries = _entries(single)
         elif (folder / INDEX).is_file():
-            self._entries = _sharded(folder)
+            self._entries = _sharded(folder, shelf)
         else:
             raise ModelError(_why_nothing(folder))
 
@@ -75,22 +84,35 @@ class SafetensorsSource:
         Raises: ModelError, for a dtype that no device is asked to know.
         """
         entry = self._entry(name)
-        dtype = _DTYPES.get(entry.kind)
+        narrow = NARROW.get(entry.kind)
+        dtype = _DTYPES.get(entry.kind) if narrow is None else narrow.dtype
         if dtype is None:
             raise ModelError(
                 f"{entry.file.path}: tensor '{name}' is stored as {entry.kind}; "
-                f"known are {', '.join(_DTYPES)}. Use a checkpoint in one of these."
+                f"known are {', '.join([*_DTYPES, *NARROW])}. Use a checkpoint in one of these."
             )
         return dtype
+
+    def ahead(self, name: str) -> None:
+        """Have a tensor's bytes fetched from the disk, without waiting for them."""
+        entry = self._entry(name)
+        entry.file.ahead(entry.offset, entry.num_bytes)
+
+    def file_of(self, name: str) -> Path:
+        """Give the file that holds a tensor."""
+        return self._entry(name).file.path
 
     def read(self, name: str) -> HostTensor:
         """Give one tensor.
 
-        Effects: the array is a read-only view of mapped memory, freed with its last reference.
+        Effects: the array is a read-only view of mapped memory, freed with its last reference;
+            a new one where it had to be widened.
         Raises: ModelError, for a name or a dtype that is not known.
         """
         entry = self._entry(name)
         dtype = self.dtype(name)
+        if narrow := NARROW.get(entry.kind):
+            return narrow.widen(entry.file.array(entry.offset, narrow.stored, entry.shape))
         return HostTensor(entry.file.array(entry.offset, storage(dtype), entry.shape), dtype)
 
     def _entry(self, name: str) -> _Entry:
@@ -112,14 +134,14 @@ def missing_tensor(where: str, name: str, names: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    file: MappedFile
+    file: TensorFile
     offset: int
     num_bytes: int
     shape: tuple[int, ...]
     kind: str
 
 
-def _entries(file: MappedFile) -> dict[str, _Entry]:
+def _entries(file: TensorFile) -> dict[str, _Entry]:
     header, data_start = _header(file)
     entries = {
         name: _entry(file, name, fields, data_start)
@@ -143,7 +165,7 @@ def _entries(file: MappedFile) -> dict[str, _Entry]:
     return entries
 
 
-def _header(file: MappedFile) -> tuple[Mapping[str, object], int]:
+def _header(file: TensorFile) -> tuple[Mapping[str, object], int]:
     if file.num_bytes < 8:
         raise ModelError(
             f"{file.path} is truncated: it has {file.num_bytes} bytes. Fetch it again."
@@ -157,7 +179,9 @@ def _header(file: MappedFile) -> tuple[Mapping[str, object], int]:
             f"it has {file.num_bytes}. Fetch it again."
         )
     try:
-        header = json.loads(file.bytes_at(8, num_bytes))
+        header = json.loads(file.bytes_at(8, num_bytes), object_pairs_hook=_each_once)
+    except _Twice as twice:
+        raise _malformed(file, f"its header names '{twice}' twice") from None
     except ValueError as error:
         raise _malformed(file, f"its header is no JSON ({error})") from error
     if not isinstance(header, dict):
@@ -165,7 +189,7 @@ def _header(file: MappedFile) -> tuple[Mapping[str, object], int]:
     return header, 8 + num_bytes
 
 
-def _entry(file: MappedFile, name: str, fields: object, data_start: int) -> _Entry:
+def _entry(file: TensorFile, name: str, fields: object, data_start: int) -> _Entry:
     match fields:
         case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(start), int(stop)]}:
             pass
@@ -173,40 +197,62 @@ def _entry(file: MappedFile, name: str, fields: object, data_start: int) -> _Ent
             raise _malformed(file, f"tensor '{name}' lacks dtype, shape or data_offsets")
     if not all(isinstance(size, int) and size >= 0 for size in shape) or not 0 <= start <= stop:
         raise _malformed(file, f"tensor '{name}' has shape {shape} at [{start}, {stop}]")
-    dtype = _DTYPES.get(kind)
-    if dtype is not None and prod(shape) * itemsize(dtype) != stop - start:
+    size = _item_bytes(kind)
+    if size is not None and prod(shape) * size != stop - start:
         raise _malformed(
             file,
-            f"tensor '{name}', {kind} {shape}, needs {prod(shape) * itemsize(dtype)} bytes "
+            f"tensor '{name}', {kind} {shape}, needs {prod(shape) * size} bytes "
             f"and has {stop - start}",
         )
     return _Entry(file, data_start + start, stop - start, tuple(shape), kind)
 
 
-def _sharded(folder: Path) -> dict[str, _Entry]:
+def _mapped(folder: Path, name: str) -> TensorFile | None:
+    return MappedFile(folder / name) if (folder / name).is_file() else None
+
+
+def _sharded(folder: Path, opened: Opened) -> dict[str, _Entry]:
     shard_of = _weight_map(folder / INDEX)
     shards: dict[str, dict[str, _Entry]] = {}
     for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard:
             raise ModelError(f"{folder / INDEX} names the shard '{shard}' outside of its folder.")
-        if not (folder / shard).is_file():
+        file = opened(shard)
+        if file is None:
             raise ModelError(
                 f"{folder} lacks the shard {shard} of the {len(set(shard_of.values()))} that "
                 f"{INDEX} names. Fetch the missing files."
             )
-        shards[shard] = _entries(MappedFile(folder / shard))
+        shards[shard] = _entries(file)
     for name, shard in shard_of.items():
         if name not in shards[shard]:
             raise ModelError(
                 f"{folder / shard} has no tensor '{name}', though {INDEX} says so. "
                 "Fetch the shards and the index from the same revision."
             )
-    return {name: shards[shard][name] for name, shard in shard_of.items()}
+    return _joined(folder, shards)
+
+
+def _joined(folder: Path, shards: Mapping[str, Mapping[str, _Entry]]) -> dict[str, _Entry]:
+    """Put shards together; what the index left out counts too, for the model may not know it."""
+    found: dict[str, _Entry] = {}
+    for shard, entries in shards.items():
+        for name, entry in entries.items():
+            if name in found:
+                raise ModelError(
+                    f"{folder}: tensor '{name}' is in two shards, {found[name].file.path.name} "
+                    f"and {shard}, and nobody can tell which one is right. "
+                    "Fetch the shards and the index from the same revision."
+                )
+            found[name] = entry
+    return found
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+    except _Twice as twice:
+        raise ModelError(f"{path} names '{twice}' twice. Fetch it again.") from None
     except ValueError as error:
         raise ModelError(f"{path} is no JSON ({error}). Fetch it again.") from error
     match index:
@@ -215,16 +261,37 @@ def _weight_map(path: Path) -> Mapping[str, str]:
     raise ModelError(f"{path} has no 'weight_map' of tensor names to files. Fetch it again.")
 
 
-def _malformed(file: MappedFile, what: str) -> ModelError:
+class _Twice(Exception):
+    """A key that a JSON object has twice, of which a parser would keep the last in silence."""
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+def _item_bytes(kind: str) -> int | None:
+    """Give the bytes of a number, None for a dtype that is not known."""
+    if narrow := NARROW.get(kind):
+        return narrow.stored.itemsize
+    dtype = _DTYPES.get(kind)
+    return None if dtype is None else itemsize(dtype)
+
+
+def _malformed(file: TensorFile, what: str) -> ModelError:
     return ModelError(f"{file.path} is no valid safetensors file: {what}. Fetch it again.")
 
 
 def _why_nothing(folder: Path) -> str:
-    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-    if pickles:
+    if pickles := pickles_in(folder):
+        return pickled(folder, pickles)
+    if others := sorted(path.name for path in folder.glob("*.safetensors")):
         return (
-            f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which can run any code "
-            "when they are opened, and are refused. Convert them to safetensors: load the model "
-            "with transformers and call save_pretrained(folder, safe_serialization=True)."
+            f"{folder} has {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}, but "
+            f"neither {SINGLE} nor {INDEX}, so nobody can tell whether they are all. "
+            f"Fetch {INDEX} of the same revision; a file that is alone is to be named {SINGLE}."
         )
     return f"{folder} has neither {SINGLE} nor {INDEX}. Fetch the weights, or name another folder."

@@ -6,14 +6,17 @@ tune once. Knows nothing of decompositions or of layouts agreed between kernels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from octavo_platforms.graph import Node, StateType, TensorType, ValueType, attrs_of
 from octavo_platforms.loaded import Platform
 from octavo_platforms.ops import Hook
+from octavo_platforms.ops.latent import value_width
 from octavo_platforms.ops.op import fixed, integer, real, state, tensor
-from octavo_platforms.ops.state import lengths_of, window_of
+from octavo_platforms.ops.ranks import group_of, ranks_of
+from octavo_platforms.ops.state import lengths_of, softcap_of, window_of
 from octavo_platforms.platform import (
     DeviceContext,
     Instruction,
@@ -23,16 +26,25 @@ from octavo_platforms.platform import (
     Unsupported,
 )
 from octavo_platforms.program import ProgramDef
+from octavo_platforms.ranks import Communicator
 from octavo_platforms.specs import (
     AttentionSpec,
+    CopySpec,
+    CrossAttentionSpec,
     KVReadSpec,
     KVWriteSpec,
+    LatentAttentionSpec,
+    LatentRowsSpec,
     LinearSpec,
+    MixerSpec,
     OpSpec,
     Spec,
 )
 
 Offer = Kernel | StateKernel | Instruction
+Communicators = Mapping[str, Communicator]
+
+ALONE: Communicators = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +75,12 @@ class Settled:
 class Asker:
     """Asks a platform's implementations from the front, and remembers the answers."""
 
-    def __init__(self, platform: Platform, context: DeviceContext) -> None:
+    def __init__(
+        self, platform: Platform, context: DeviceContext, communicators: Communicators = ALONE
+    ) -> None:
         self.platform = platform
         self._context = context
+        self._communicators = communicators
         self._offers_of: dict[Question, Offers] = {}
         self._kernel_of: dict[tuple[Question, StateLayout], Kernel] = {}
 
@@ -102,8 +117,14 @@ class Asker:
     def _ask(self, question: Question) -> Offers:
         kernels: list[tuple[str, Offer]] = []
         refusals: list[str] = []
+        given: dict[str, object] = {"spec": question.spec, "context": self._context}
+        if question.hook == "bind_collective":
+            communicator = self._communicator(question.spec)
+            if isinstance(communicator, Unsupported):
+                return Offers((), (communicator.reason,))
+            given["communicator"] = communicator
         for implementation in self.platform.implementations(question.hook):
-            answer = implementation.call(spec=question.spec, context=self._context)
+            answer = implementation.call(**given)
             if isinstance(answer, Unsupported):
                 refusals.append(f"{implementation.provider}: {answer.reason}")
             elif isinstance(answer, Offer):
@@ -112,6 +133,18 @@ class Asker:
                 kind = type(answer).__name__
                 refusals.append(f"{implementation.provider}: answered with a {kind}")
         return Offers(tuple(kernels), tuple(refusals))
+
+    def _communicator(self, spec: Spec) -> Communicator | Unsupported:
+        """Find the group that an op talks to, of the size that it was written for."""
+        assert isinstance(spec, OpSpec)
+        attrs = dict(spec.attrs)
+        name, ranks = group_of(attrs), ranks_of(attrs)
+        found = self._communicators.get(name)
+        if found is None:
+            return Unsupported(f"it talks to {ranks} ranks, and no group '{name}' was made")
+        if found.spec.size != ranks:
+            return Unsupported(f"it talks to {ranks} ranks, and '{name}' has {found.spec.size}")
+        return found
 
 
 def fits(offer: Offer, layout: StateLayout | None) -> bool:
@@ -174,6 +207,16 @@ def question_of(
         return Question(hook, _kv_write(node, inputs, program))
     if hook == "bind_kv_read":
         return Question(hook, _kv_read(node, inputs, types, program))
+    if hook == "bind_kv_copy":
+        return Question(hook, CopySpec(state=program.state(state(inputs, 2).group)))
+    if hook == "bind_state_mixer":
+        return Question(hook, _mixer(node, inputs, program))
+    if hook == "bind_latent_attention":
+        return Question(hook, _latent_attention(node, inputs, program))
+    if hook == "bind_cross_attention":
+        return Question(hook, _cross_attention(node, inputs, program))
+    if hook == "bind_latent_rows":
+        return Question(hook, _latent_rows(node, inputs, types, program))
     outputs = tuple(types[value] for value in node.outputs)
     return Question(
         hook, OpSpec(op=node.op, attrs=node.attrs, inputs=tuple(inputs), outputs=outputs)
@@ -204,6 +247,22 @@ def _attention(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> 
         state=program.state(state(inputs, 4).group),
         window=window_of(attrs),
         lengths=lengths_of(attrs),
+        softcap=softcap_of(attrs),
+        sinks=len(inputs) == 6,
+    )
+
+
+def _cross_attention(
+    node: Node, inputs: Sequence[ValueType], program: ProgramDef
+) -> CrossAttentionSpec:
+    q, attrs = tensor(inputs, 0), attrs_of(node)
+    return CrossAttentionSpec(
+        num_heads=fixed(q.shape[1]),
+        num_kv_heads=integer(attrs, "num_kv_heads"),
+        head_width=fixed(q.shape[2]),
+        scale=real(attrs, "scale"),
+        dtype=q.dtype,
+        state=program.state(state(inputs, 4).group),
     )
 
 
@@ -233,4 +292,47 @@ def _kv_read(
         head_width=fixed(keys.shape[2]),
         dtype=keys.dtype,
         state=program.state(found.group),
+    )
+
+
+def _latent_attention(
+    node: Node, inputs: Sequence[ValueType], program: ProgramDef
+) -> LatentAttentionSpec:
+    q, rope, weight = (tensor(inputs, index) for index in range(3))
+    attrs = attrs_of(node)
+    return LatentAttentionSpec(
+        num_heads=fixed(q.shape[1]),
+        plain_width=fixed(q.shape[2]),
+        rope_width=fixed(rope.shape[2]),
+        value_width=value_width(q, weight),
+        latent_width=fixed(weight.shape[1]),
+        scale=real(attrs, "scale"),
+        dtype=q.dtype,
+        state=program.state(state(inputs, 6).group),
+        lengths=lengths_of(attrs),
+    )
+
+
+def _latent_rows(
+    node: Node, inputs: Sequence[ValueType], types: Sequence[ValueType], program: ProgramDef
+) -> LatentRowsSpec:
+    if node.op == "latent_write":
+        latent, key = tensor(inputs, 0), tensor(inputs, 1)
+        width, dtype = fixed(latent.shape[1]) + fixed(key.shape[1]), latent.dtype
+    else:
+        rows = types[node.outputs[0]]
+        assert isinstance(rows, TensorType)
+        width, dtype = fixed(rows.shape[1]), rows.dtype
+    (found,) = (each for each in inputs if isinstance(each, StateType))
+    return LatentRowsSpec(op=node.op, width=width, dtype=dtype, state=program.state(found.group))
+
+
+def _mixer(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> MixerSpec:
+    (group,) = (each.group for each in inputs if isinstance(each, StateType))
+    return MixerSpec(
+        op=node.op,
+        attrs=node.attrs,
+        inputs=tuple(each for each in inputs if isinstance(each, TensorType)),
+        plane=str(attrs_of(node)["plane"]),
+        state=program.state(group),
     )

@@ -15,7 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from octavo_platforms.asking import Asker, nobody, question_of, shared_weights
+from octavo_platforms.asking import (
+    ALONE,
+    Asker,
+    Communicators,
+    nobody,
+    question_of,
+    shared_weights,
+)
 from octavo_platforms.binding import Binding, BoundEntry, Choice
 from octavo_platforms.errors import CannotBind
 from octavo_platforms.graph import Graph, GraphWriter, Node, Value, ValueType, attrs_of
@@ -26,19 +33,32 @@ from octavo_platforms.platform import DeviceContext, StateLayout
 from octavo_platforms.program import ProgramDef
 
 
-def bind(program: ProgramDef, platform: Platform, context: DeviceContext) -> Binding:
-    """Find a kernel for every node of every entry.
+def bind(
+    program: ProgramDef,
+    platform: Platform,
+    context: DeviceContext,
+    *,
+    communicators: Communicators = ALONE,
+) -> Binding:
+    """Find a kernel for every node of every entry; `communicators` are its groups, by name.
+
+    An optional entry with a node that has none is left out.
 
     Raises: CannotBind, where nobody provides an op, with every refusal; where the platform does
         not register a private op; where kernels on one state share no layout.
     """
-    asker = Asker(platform, context)
+    asker = Asker(platform, context, communicators)
     layouts = {state.name: agreed(state.name, program, asker) for state in program.states}
-    entries = {
-        name: _Expander(program, asker, layouts).run(graph)
-        for name, graph in program.entries.items()
-    }
-    return Binding(entries, layouts)
+    entries: dict[str, BoundEntry] = {}
+    left_out: dict[str, str] = {}
+    for name, graph in program.entries.items():
+        try:
+            entries[name] = _Expander(program, asker, layouts).run(graph)
+        except CannotBind as error:
+            if name not in program.optional:
+                raise
+            left_out[name] = str(error)
+    return Binding(entries, layouts, left_out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ The result of `bind`, as data: a platform's `compile` reads it, `octavo plan` pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from octavo_platforms.errors import CannotBind
 from octavo_platforms.graph import Graph
@@ -57,7 +58,11 @@ class BoundEntry:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """All entries of a program, bound to one platform, and each state group's layout."""
+    """All entries of a program, bound to one platform, and each state group's layout.
+
+    `left_out` are optional entries that the platform goes without, each with the reason.
+    """
 
     entries: Mapping[str, BoundEntry]
     layouts: Mapping[str, StateLayout]
+    left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -6,8 +6,11 @@ A capability that is not promised is neither tested nor used. Knows nothing of k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from octavo_platforms.tensor import DType
+
+RankForm = Literal["single", "process", "mesh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +18,15 @@ class PlatformInfo:
     """A platform's identity and promises; pure data, given without opening anything.
 
     `extends` names a platform whose implementations stand behind this one's. `claims` are
-    promises by name: "step" says that it runs `forward` and `sample` as one entry.
-    `max_in_flight` is how many launches may be unread at once. `block_size` is the number of
+    promises by name: "step" says that it runs `forward` and `sample` as one entry;
+    "batch_invariant" that it can be opened so that no token's bits depend on its batch.
+    `max_in_flight` is how many steps may be unread at once: 1 where a launch is over when it
+    returns, since nothing would overlap. `block_size` is the number of
     slots in a block that its kernels prefer. `host_memory` says that the device's memory is
     the machine's own. `standing` is how its path was proved: run,
-    emulated, interpreted, traced or compiled.
+    emulated, interpreted, traced or compiled. `ranks` is the form in which several devices run
+    one program: "single" says that they cannot, "process" that each has a process of its own,
+    "mesh" that one process opens all.
     """
 
     name: str
@@ -32,6 +39,7 @@ class PlatformInfo:
     block_size: int = 16
     host_memory: bool = False
     standing: str = "run"
+    ranks: RankForm = "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,22 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """How to open devices. `mode` is what follows the colon of `--device NAME:MODE`."""
+    """How to open devices. `mode` is what follows the colon of `--device NAME:MODE`.
+
+    `batch_invariant` asks for kernels that give a token the same bits in every batch, chunk
+    and step; only platforms that claim it are asked.
+
+    Where each device has a process of its own, `rank` is this one's of `ranks`, and all meet at
+    `rendezvous`: "tcp://HOST:PORT", which rank 0 listens on, or "file:///PATH", a file that is
+    not there yet, for ranks of one machine. None is for who will not meet, such as a plan.
+    """
 
     mode: str | None = None
     threads: int | None = None
+    batch_invariant: bool = False
+    rank: int = 0
+    ranks: int = 1
+    rendezvous: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

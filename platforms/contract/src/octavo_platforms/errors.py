@@ -5,6 +5,7 @@
     ├── Refused        a platform that may not be used: its contract number, its name
     ├── CannotStart    a device that was found, but does not open
     ├── CannotBind     an op, or a foreign model, that nobody provides, with every refusal
+    ├── RankLost       a peer of the same program that does not answer any more
     └── CannotLoad     a foreign model whose files or results are not what they should be
 
 Knows nothing of who shows the message.
@@ -31,6 +32,10 @@ class CannotStart(PlatformError):
 
 class CannotBind(PlatformError):
     """An op, or a foreign model, that nobody provides; the message lists every refusal."""
+
+
+class RankLost(PlatformError):
+    """A peer of the same program that does not answer any more; what ran together is over."""
 
 
 class CannotLoad(PlatformError):

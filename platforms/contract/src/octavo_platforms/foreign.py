@@ -5,14 +5,15 @@ says what is written, attended to and chosen, as a program of two small entries 
 like any other. The platform brings what lies between two attentions, and the weights.
 
     bind_model(ForeignSpec) ─> ForeignModel          what it is, before a weight is read
-    a program of `attend` and `sample`, bound        core's, with this model's attention
+    a program of `tokens`, `attend` and `sample`     core's and bound, with this model's attention
     ForeignModel.load(CompileSpec) ─> Program        with the entries `forward` and `sample`
 
-`attend` takes `q` [T, H, D], `k` and `v` [T, K, D] beside a step's own inputs, writes keys and
-values into the state `kv` and gives `attended` [T, H, D]. It is bound once, on layer 0 of the
-state: inside `forward` the platform runs its kernels once for each layer, on that layer's
-planes. The dtype of `q` is the dtype that the model is to compute in. The spec for `load`
-holds no weights.
+`tokens` gives `token_ids` [T], which the model is to read: what a launch gives, or what seats
+keep of launches that nobody has read yet. `attend` takes `q` [T, H, D], `k` and `v` [T, K, D]
+beside a step's own inputs, writes keys and values into the state `kv` and gives `attended`
+[T, H, D]. It is bound once, on layer 0 of the state: inside `forward` the platform runs its
+kernels once for each layer, on that layer's planes. The dtype of `q` is the one
+that the model is to compute in. The spec for `load` holds no weights.
 
 Knows nothing of frameworks or of how a platform finds its models.
 """

@@ -25,12 +25,18 @@ from octavo_platforms.platform import (
     StateKernel,
     Unsupported,
 )
+from octavo_platforms.ranks import Communicator, GroupSpec
 from octavo_platforms.specs import (
     AttentionSpec,
     CompileSpec,
+    CopySpec,
+    CrossAttentionSpec,
     KVReadSpec,
     KVWriteSpec,
+    LatentAttentionSpec,
+    LatentRowsSpec,
     LinearSpec,
+    MixerSpec,
     OpSpec,
 )
 
@@ -65,6 +71,11 @@ class PlatformHooks:
     @hookspec
     def make_memory(self, context: DeviceContext) -> Memory:
         """Give the memory of an opened device."""
+        raise NotImplementedError
+
+    @hookspec
+    def make_communicator(self, spec: GroupSpec, context: DeviceContext) -> Communicator:
+        """Give a group of ranks to talk to. Meets nobody yet."""
         raise NotImplementedError
 
     @hookspec
@@ -105,6 +116,48 @@ class PlatformHooks:
         self, spec: KVReadSpec, context: DeviceContext
     ) -> StateKernel | Instruction | Unsupported | None:
         """Give a kernel that reads keys and values back, and the layouts it can read."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_collective(
+        self, spec: OpSpec, communicator: Communicator, context: DeviceContext
+    ) -> Kernel | Instruction | Unsupported | None:
+        """Give a kernel for an op that talks to a group, or does a rank's own part."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_latent_attention(
+        self, spec: LatentAttentionSpec, context: DeviceContext
+    ) -> StateKernel | Instruction | Unsupported | None:
+        """Give a kernel that attends to latents, and the layouts it can read."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_latent_rows(
+        self, spec: LatentRowsSpec, context: DeviceContext
+    ) -> StateKernel | Instruction | Unsupported | None:
+        """Give a kernel that writes latents, or reads them back, and the layouts it knows."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_cross_attention(
+        self, spec: CrossAttentionSpec, context: DeviceContext
+    ) -> StateKernel | Instruction | Unsupported | None:
+        """Give a kernel that attends to an encoder's rows, and the layouts it can read."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_kv_copy(
+        self, spec: CopySpec, context: DeviceContext
+    ) -> StateKernel | Instruction | Unsupported | None:
+        """Give a kernel that copies blocks or rows of a state, and the layouts it can copy."""
+        raise NotImplementedError
+
+    @hookspec
+    def bind_state_mixer(
+        self, spec: MixerSpec, context: DeviceContext
+    ) -> StateKernel | Instruction | Unsupported | None:
+        """Give a kernel that carries a recurrent state on, and the layouts it knows."""
         raise NotImplementedError
 
     @hookspec

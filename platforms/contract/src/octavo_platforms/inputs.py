@@ -28,7 +28,8 @@ class StepShape:
     """The sizes of a step, as host integers.
 
     Units: tokens, requests and rows; `uniform_query` is the number of tokens that every
-        request has in this step, None where they differ.
+        request has in this step, None where they differ; `rank_tokens` are those of every rank
+        that launches with this one, by number, None where a rank launches alone.
     """
 
     num_tokens: int
@@ -38,6 +39,7 @@ class StepShape:
     max_context: int
     uniform_query: int | None
     num_scores: int = 0
+    rank_tokens: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,16 @@ class SamplingRows:
 class GroupInputs:
     """What one state group needs to know in a step.
 
-    Shapes: block_table int32 [R, M]; entries past a request's last block are 0, the null block.
+    Shapes: block_table int32 [R, M]; entries past a request's last block are 0, the null block;
+        state_rows int32 [R, W], of a recurrent group alone, which has no blocks: M is 0. They
+        are the ring of each request: its state after position p stands in the (p mod W)-th.
+        None is no ring; lengths int32 [R], how many slots each request has in a cross group, None
+        for any other. A program may declare a group's table with a symbol of its own for M.
     """
 
     block_table: Ints
+    state_rows: Ints | None = None
+    lengths: Ints | None = None
 
 
 class DeviceRef(Protocol):
@@ -82,6 +90,9 @@ class StepInputs:
         T; seat int32 [R]; computed int32 [R], positions already in the state; rows int32 [S],
         the tokens whose logits are wanted, ascending; extra: by input name, as the entry
         declared it, a dtype that numpy lacks as its bits (`tensor.storage`).
+
+    row_seat int32 [S] is the seat whose settings choose a row's token, and that keeps it for
+    launches to come; None is the null seat, which padding rows have too.
 
     With launches in flight the device may know more than the host. token_from int32 [T] says
     where a token's id comes from: 0 from token_ids, k from the k-th that its seat keeps;
@@ -110,14 +121,15 @@ class StepInputs:
     num_drafts: Ints | None = None
     score_rows: Ints | None = None
     score_ids: Ints | None = None
+    row_seat: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What a launch made.
 
-    An entry's output `tokens` is int32 [S], one for each row; or int32 [R, 1+D] beside an output
-    `num_tokens` int32 [R], where requests bring drafts.
+    An entry's output `tokens` is int32 [S], one for each row, `NO_TOKEN` where its logits choose
+    none; or int32 [R, 1+D] beside an output `num_tokens` int32 [R], where requests bring drafts.
 
     Shapes: tokens int32 [S, 1+D], the tokens made for each row or request; num_tokens int32
         [S], how many of them count; outputs: the entry's other outputs, by name.
@@ -140,12 +152,18 @@ class Pending(Protocol):
         ...
 
     def read(self) -> StepResult:
-        """Wait for the result. Launches are read in the order they were made, each once."""
+        """Wait for the result. Launches are read in the order they were made, each once.
+
+        Taps (`is_tap`) stay on the device.
+        """
         ...
 
 
+TAP = "@"
 TOKENS = "tokens"
 NUM_TOKENS = "num_tokens"
+RANK_TOKENS = "rank_tokens"
+NO_TOKEN = -1
 NULL_BLOCK = 0
 NULL_SEAT = 0
 
@@ -158,8 +176,9 @@ def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
 
     Every entry finds all of them and takes those it declared: `token_ids`, `query_starts`,
     `seat`, `computed`, `token_from`, `computed_from`, `num_drafts`, `score_rows`,
-    `score_ids`, `rows`, `sampling_seats`,
-    `sampling_values`, `block_table.<group>` and whatever `extra` holds.
+    `score_ids`, `rows`, `row_seat`, `sampling_seats`,
+    `sampling_values`, `rank_tokens`, `block_table.<group>`, `state_rows.<group>` and
+    `lengths.<group>` where a group has any, and whatever `extra` holds.
     """
     sampling = inputs.sampling
     found: dict[str, Array | DeviceRef] = {
@@ -173,13 +192,28 @@ def arrays_of(inputs: StepInputs) -> dict[str, Array | DeviceRef]:
         "score_rows": _NO_SEATS if inputs.score_rows is None else inputs.score_rows,
         "score_ids": _NO_SEATS if inputs.score_ids is None else inputs.score_ids,
         "rows": inputs.rows,
+        "row_seat": _or_zeros(inputs.row_seat, inputs.rows),
         "sampling_seats": _NO_SEATS if sampling is None else sampling.seats,
         "sampling_values": _NO_VALUES if sampling is None else sampling.values,
+        RANK_TOKENS: np.array(inputs.shape.rank_tokens or (inputs.shape.num_tokens,), np.int32),
     }
     for name, group in inputs.groups.items():
         found[f"block_table.{name}"] = group.block_table
+        if group.state_rows is not None:
+            found[f"state_rows.{name}"] = group.state_rows
+        if group.lengths is not None:
+            found[f"lengths.{name}"] = group.lengths
     found.update(inputs.extra)
     return found
+
+
+def is_tap(output: str) -> bool:
+    """Tell by its name, such as `hidden@layers.7`, whether an output is for later launches alone.
+
+    `Pending.ref` gives it; `read` leaves it where it is. Whoever wants such rows on the host
+    gives the output a plain name when the entry is written.
+    """
+    return TAP in output
 
 
 def _or_zeros(found: Ints | None, like: Ints) -> Ints:
@@ -189,8 +223,10 @@ def _or_zeros(found: Ints | None, like: Ints) -> Ints:
 def made_tokens(outputs: dict[str, HostTensor]) -> StepResult:
     """Make a result of an entry's outputs, as they were declared.
 
-    Effects: takes `tokens` and `num_tokens` out of the outputs.
+    Effects: takes `tokens`, `num_tokens` and taps out of the outputs.
     """
+    for tap in [name for name in outputs if is_tap(name)]:
+        del outputs[tap]
     tokens = np.zeros(0, np.int32)
     if TOKENS in outputs:
         tokens = outputs.pop(TOKENS).array.astype(np.int32, copy=False)

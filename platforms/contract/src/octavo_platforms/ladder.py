@@ -7,15 +7,16 @@ Knows nothing of devices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 
+from octavo_platforms.graph import Dim
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.shapes import Miss, ShapePolicy
 
-CLIMBED = ("T", "R", "S", "U", "M", "Q")
+CLIMBED = ("T", "R", "S", "U", "M", "Q")  # of the launch face; a program may have its own
 OF_A_TOKEN = ("R", "S")
 
 
@@ -44,18 +45,36 @@ def climbing(
         if symbol.name in ladder_of
         else (symbol.maximum,)
         for symbol in program.symbols
-        if symbol.name in CLIMBED
+        if symbol.name in climbed(program)
     }
-    return ShapePolicy(MappingProxyType(buckets), miss)
+    return ShapePolicy(MappingProxyType(buckets), miss).of(program)
+
+
+def climbed(program: ProgramDef, *, left_out: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the symbols whose sizes differ from launch to launch: those of the entries' inputs.
+
+    Those that only entries have that are `left_out` are not named.
+    """
+    own = (
+        size.symbol
+        for name, graph in program.entries.items()
+        if name not in left_out
+        for leaf in graph.leaves_of("input")
+        for size in graph.tensor_type(leaf.value).shape
+        if isinstance(size, Dim)
+    )
+    declared = {symbol.name for symbol in program.symbols}
+    return tuple(name for name in dict.fromkeys((*CLIMBED, *own)) if name in declared)
 
 
 def occurring(program: ProgramDef, policy: ShapePolicy) -> Iterator[Mapping[str, int]]:
     """Walk the sizes that padded steps can have, the smallest first.
 
+    A symbol that only optional entries have stays at its largest: such steps are rare.
     Each request and each row has a token of its own, so neither can be more than there are.
     """
     most = {symbol.name: symbol.maximum for symbol in program.symbols}
-    known = [symbol for symbol in CLIMBED if symbol in most]
+    known = climbed(program, left_out=program.optional)
     for sizes in product(*(policy.buckets.get(symbol, (most[symbol],)) for symbol in known)):
         found = dict(zip(known, sizes, strict=True))
         tokens = found.get("T", 0)

@@ -1,8 +1,9 @@
 """Layouts: the one in which each state group is kept, agreed on by the kernels that touch it.
 
-A group gets the first layout, those of its attention kernels first, in which every node on
-it can run, whole or in pieces. So a fork that brings attention alone attends in a layout of
-its own wherever what stands behind it can write that one, and where not, gives way.
+A group gets the first layout, those of its attention kernels first, that orders its axes and
+in which every node on it can run, whole or in pieces. So a fork that brings attention alone
+attends in a layout of its own wherever what stands behind it can write that one, and where
+not, gives way.
 
 Knows nothing of the nodes that touch no state.
 """
@@ -17,6 +18,8 @@ from octavo_platforms.graph import Node, ValueType
 from octavo_platforms.pieces import Pieces, groups_of, op_of, pieces_of
 from octavo_platforms.platform import Kernel, StateLayout
 from octavo_platforms.program import ProgramDef
+
+ATTENDING = frozenset({"bind_attention", "bind_latent_attention", "bind_cross_attention"})
 
 
 def agreed(group: str, program: ProgramDef, asker: Asker) -> StateLayout:
@@ -41,15 +44,19 @@ class _Group:
             if self._name in groups_of(node, graph.types)
         ]
         asked = dict.fromkeys(each for place in places for each in self._questions(*place))
-        questions = sorted(asked, key=lambda question: question.hook != "bind_attention")
+        questions = sorted(asked, key=lambda question: question.hook not in ATTENDING)
+        state = self._program.state(self._name)
         for layout in (layout for question in questions for layout in self._layouts(question)):
-            if all(self._runs(*place, layout) for place in places):
+            if layout.orders(state) and all(self._runs(*place, layout) for place in places):
                 return layout
         offers = "; ".join(
             f"{question.hook}: {', '.join(each.name for each in self._layouts(question)) or 'none'}"
             for question in questions
         )
-        raise CannotBind(f"no layout of the state '{self._name}' suits all its kernels ({offers})")
+        raise CannotBind(
+            f"no layout of the state '{self._name}', whose axes are {', '.join(state.axes)}, suits "
+            f"all its kernels ({offers})"
+        )
 
     def _questions(self, node: Node, types: Sequence[ValueType]) -> Iterator[Question]:
         """Walk what a node asks, and its pieces, as far as anybody has a kernel."""

@@ -22,6 +22,7 @@ from octavo_platforms.hooks import PROJECT, PlatformHooks
 from octavo_platforms.ops import STANDARD, Catalogue, PrivateOp
 from octavo_platforms.ops.private import problem
 from octavo_platforms.platform import DeviceContext, Memory, Program, Run, Unsupported
+from octavo_platforms.ranks import Communicator, GroupSpec
 from octavo_platforms.specs import CompileSpec
 
 T = TypeVar("T")
@@ -88,7 +89,15 @@ class Platform:
         return _given(self._first("discover_devices"), tuple, "discover_devices")
 
     def open_device(self, devices: tuple[int, ...], settings: DeviceSettings) -> DeviceContext:
-        """Open devices. Raises: CannotStart."""
+        """Open devices. Raises: CannotStart, also for ranks where it offers none."""
+        name, form, ranks = self.info.name, self.info.ranks, settings.ranks
+        if ranks > 1 and form == "single":
+            raise CannotStart(
+                f"'{name}' runs a program on one rank, and {ranks} were asked for; choose another "
+                "--device, or one rank"
+            )
+        if not 0 <= settings.rank < ranks:
+            raise CannotStart(f"rank {settings.rank} is not one of {ranks}, which start at 0")
         found = self._first("open_device", devices=devices, settings=settings)
         context: DeviceContext = _given(found, object, "open_device")  # type: ignore[assignment]
         return context
@@ -98,6 +107,12 @@ class Platform:
         found = self._first("make_memory", context=context)
         memory: Memory = _given(found, object, "make_memory")  # type: ignore[assignment]
         return memory
+
+    def make_communicator(self, spec: GroupSpec, context: DeviceContext) -> Communicator:
+        """Give a group of ranks to talk to, without meeting them yet. Raises: CannotStart."""
+        found = self._first("make_communicator", spec=spec, context=context)
+        made: Communicator = _given(found, object, "make_communicator")  # type: ignore[assignment]
+        return made
 
     def bind_model(self, spec: ForeignSpec, context: DeviceContext) -> ForeignModel:
         """Find who runs a model that has no graph. Raises: CannotBind, with every refusal."""

@@ -17,7 +17,7 @@ from typing import NewType, Protocol
 
 from octavo_platforms.capabilities import DeviceInfo, MemoryStats
 from octavo_platforms.inputs import Pending, StepInputs
-from octavo_platforms.program import Plane
+from octavo_platforms.program import Plane, StateSpec
 from octavo_platforms.shapes import ShapePolicy
 from octavo_platforms.tensor import DType, HostTensor
 
@@ -65,11 +65,11 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StateLayout:
-    """The order in which a plane's axes stand in memory.
+    """The order in which the axes of a state's planes stand in memory.
 
-    `axes` names them: B blocks, P slots of a block, then the plane's own axes: K and D for
-    keys and values. ("B", "P", "K", "D") keeps a slot's heads together. Layouts with equal axes
-    are equal; the name is for people.
+    `axes` names them: B blocks, P slots of a block, then the planes' own axes: K and D for
+    keys and values. ("B", "P", "K", "D") keeps a slot's heads together. A plane that lacks an
+    axis leaves it out. Layouts with equal axes are equal; the name is for people.
     """
 
     name: str = field(compare=False)
@@ -77,10 +77,13 @@ class StateLayout:
 
     def shape(self, plane: Plane, *, num_blocks: int, block_size: int) -> tuple[int, ...]:
         """Give the shape of a plane's tensor in this layout."""
-        extents = dict(
-            zip(("B", "P", "K", "D"), (num_blocks, block_size, *plane.shape), strict=True)
-        )
-        return tuple(extents[axis] for axis in self.axes)
+        own = zip(plane.axes, plane.shape, strict=True)
+        extents = {"B": num_blocks, "P": block_size, **dict(own)}
+        return tuple(extents[axis] for axis in self.axes if axis in extents)
+
+    def orders(self, state: StateSpec) -> bool:
+        """Tell whether it names every axis of a state once, and no other."""
+        return sorted(self.axes) == sorted(state.axes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ Knows nothing of files; a `WeightSource` reads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -74,7 +75,34 @@ class Reorder:
     shape: tuple[int, ...]
 
 
-Recipe = Take | Cut | Join | Reorder
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The own one of equal parts along an axis, on a rank of a group.
+
+    There are `parts`, shared out evenly over `ranks`: with fewer parts than ranks, neighbours
+    have the same one. A last part that is short is filled up with zeros. Which one a rank has
+    is known when weights are placed.
+    """
+
+    part: Recipe
+    axis: int
+    parts: int
+    ranks: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A result on the first rank of a group, and zeros on the others, for what all will sum."""
+
+    part: Recipe
+    group: str
+
+
+Recipe = Take | Cut | Join | Reorder | Part | Once
+RankOf = Mapping[str, int]
+
+ALONE: RankOf = MappingProxyType({})
 
 
 def taken(recipe: Recipe) -> Iterator[str]:
@@ -85,7 +113,7 @@ def taken(recipe: Recipe) -> Iterator[str]:
         case Join(parts):
             for part in parts:
                 yield from taken(part)
-        case Cut(part) | Reorder(part):
+        case Cut(part) | Reorder(part) | Part(part) | Once(part):
             yield from taken(part)
 
 
@@ -100,27 +128,57 @@ def replace_takes(recipe: Recipe, rule: Callable[[str], Recipe]) -> Recipe:
             return Cut(replace_takes(part, rule), axis, start, stop)
         case Reorder(part, view, axes, shape):
             return Reorder(replace_takes(part, rule), view, axes, shape)
+        case Part() | Once():
+            return replace(recipe, part=replace_takes(recipe.part, rule))
 
 
-def pull(recipe: Recipe, source: WeightSource) -> HostTensor:
+def pull(recipe: Recipe, source: WeightSource, rank_of: RankOf = ALONE) -> HostTensor:
     """Make one weight. Reads only what the recipe names.
 
+    `rank_of` gives this rank's own number in each group that the recipe names.
     Raises: KeyError, for a tensor that the source lacks; ValueError, for shapes that do
-        not fit together.
+        not fit together, and for a group without a number.
     """
     match recipe:
         case Take(name):
             return source.read(name)
         case Cut(part, axis, start, stop):
-            whole = pull(part, source)
+            whole = pull(part, source, rank_of)
             index = (slice(None),) * axis + (slice(start, stop),)
             return HostTensor(whole.array[index], whole.dtype)
         case Join(parts, axis):
-            return _join([pull(part, source) for part in parts], axis)
+            return _join([pull(part, source, rank_of) for part in parts], axis)
         case Reorder(part, view, axes, shape):
-            whole = pull(part, source)
+            whole = pull(part, source, rank_of)
             moved = whole.array.reshape(view).transpose(axes).reshape(shape)
             return HostTensor(moved, whole.dtype)
+        case Part(part, axis, parts, ranks, group):
+            number = _number(group, rank_of) * parts // ranks
+            return _part(pull(part, source, rank_of), axis, number, parts)
+        case Once(part, group):
+            whole = pull(part, source, rank_of)
+            first = _number(group, rank_of) == 0
+            return whole if first else HostTensor(np.zeros_like(whole.array), whole.dtype)
+
+
+def _part(whole: HostTensor, axis: int, number: int, parts: int) -> HostTensor:
+    size = -(-whole.shape[axis] // parts)
+    before = (slice(None),) * axis
+    array = whole.array[(*before, slice(number * size, (number + 1) * size))]
+    if array.shape[axis] < size:
+        filled = np.zeros((*array.shape[:axis], size, *array.shape[axis + 1 :]), array.dtype)
+        filled[(*before, slice(array.shape[axis]))] = array
+        array = filled
+    return HostTensor(array, whole.dtype)
+
+
+def _number(group: str, rank_of: RankOf) -> int:
+    if group not in rank_of:
+        raise ValueError(
+            f"a weight is cut over the ranks of '{group}', and no rank there was given; place it "
+            "with rank_of"
+        )
+    return rank_of[group]
 
 
 def _join(parts: list[HostTensor], axis: int) -> HostTensor:

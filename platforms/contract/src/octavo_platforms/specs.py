@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from octavo_platforms.binding import Binding
-from octavo_platforms.graph import Attr, ValueType
+from octavo_platforms.graph import Attr, TensorType, ValueType
 from octavo_platforms.ops.state import Lengths
 from octavo_platforms.platform import DeviceTensor
 from octavo_platforms.program import ProgramDef, StateSpec
@@ -54,7 +54,9 @@ class AttentionSpec:
     A kernel that knows no windows answers a spec that has one with `Unsupported`. `lengths` says
     who knows how long contexts are. Where it is the device, with drafts in flight,
     `StepInputs.computed` and `StepShape.max_context` are upper bounds: a kernel may size by them,
-    and takes what is attended to from the node's own `computed`.
+    and takes what is attended to from the node's own `computed`. With a `softcap` of C a scaled
+    score is C * tanh(score / C). With `sinks` each head has a score of its own beside those of
+    positions, an operand behind the state. As with windows, a kernel that knows none refuses.
     """
 
     num_heads: int
@@ -65,6 +67,8 @@ class AttentionSpec:
     state: StateSpec
     window: int | None = None
     lengths: Lengths = "host"
+    softcap: float | None = None
+    sinks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,91 @@ class KVReadSpec:
     state: StateSpec
 
 
-Spec = OpSpec | LinearSpec | AttentionSpec | KVWriteSpec | KVReadSpec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttentionSpec:
+    """Causal attention over a paged state of latents, each followed by its rotary key.
+
+    The weight [num_heads * (plain_width + value_width), latent_width] comes with each run, as it
+    was placed. Units: `plain_width` and `rope_width` are those of a query's two parts. `lengths`
+    is as in `AttentionSpec`.
+    """
+
+    num_heads: int
+    plain_width: int
+    rope_width: int
+    value_width: int
+    latent_width: int
+    scale: float
+    dtype: DType
+    state: StateSpec
+    lengths: Lengths = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentRowsSpec:
+    """Writing latents with their keys, or reading both back, as `op` says.
+
+    `op` is `latent_write` or `latent_read`; `width` is that of a latent and its key together.
+    """
+
+    op: str
+    width: int
+    dtype: DType
+    state: StateSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySpec:
+    """Copying blocks of a paged state, or rows of a recurrent one, all planes of a layer."""
+
+    state: StateSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixerSpec:
+    """An op that carries one plane of a recurrent state from token to token (`ops.recurrent`).
+
+    `inputs` are the types of its operands, the state left out, in their order.
+    """
+
+    op: str
+    attrs: tuple[tuple[str, Attr], ...]
+    inputs: tuple[TensorType, ...]
+    plane: str
+    state: StateSpec
+
+    def attr(self, name: str) -> Attr:
+        """Give an attribute by name. Raises: KeyError."""
+        return dict(self.attrs)[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossAttentionSpec:
+    """Attention to all slots that a cross state holds of a request, whatever the token's position.
+
+    How many these are, `GroupInputs.lengths` says, and an input of the node.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_width: int
+    scale: float
+    dtype: DType
+    state: StateSpec
+
+
+Spec = (
+    OpSpec
+    | LinearSpec
+    | AttentionSpec
+    | KVWriteSpec
+    | KVReadSpec
+    | LatentAttentionSpec
+    | LatentRowsSpec
+    | CopySpec
+    | MixerSpec
+    | CrossAttentionSpec
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ DType = Literal[
 Array = npt.NDArray[np.generic]
 
 DTYPES: tuple[DType, ...] = get_args(DType)
+_RUN = 1 << 18  # elements that are rounded at a time; their intermediate bits stay in the cache
 _STORAGE: Mapping[DType, np.dtype[np.generic]] = MappingProxyType(
     {name: np.dtype("uint16" if name == "bfloat16" else name) for name in DTYPES}
 )
@@ -112,14 +113,19 @@ def cast(tensor: HostTensor, dtype: DType) -> HostTensor:
 
 
 def _round_to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    rounded = bits >> np.uint32(16)
-    np.bitwise_and(rounded, np.uint32(1), out=rounded)
-    rounded += np.uint32(0x7FFF)
-    rounded += bits
-    rounded >>= np.uint32(16)
-    result = rounded.astype(np.uint16)
-    unordered = np.isnan(values)
-    if unordered.any():
-        result[unordered] = np.uint16(0x7FC0)
-    return result
+    """Round run by run, so that the host holds no third copy of a large weight."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    result = np.empty(flat.size, np.uint16)
+    for start in range(0, flat.size, _RUN):
+        run = flat[start : start + _RUN]
+        bits = run.view(np.uint32)
+        rounded = bits >> np.uint32(16)
+        np.bitwise_and(rounded, np.uint32(1), out=rounded)
+        rounded += np.uint32(0x7FFF)
+        rounded += bits
+        rounded >>= np.uint32(16)
+        result[start : start + _RUN] = rounded
+        unordered = np.isnan(run)
+        if unordered.any():
+            result[start : start + _RUN][unordered] = np.uint16(0x7FC0)
+    return result.reshape(values.shape)

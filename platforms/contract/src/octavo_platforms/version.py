@@ -6,5 +6,5 @@ suite; until then every change of the contract raises n.
 
 from __future__ import annotations
 
-CONTRACT = (0, 2)
+CONTRACT = (0, 3)
 DISTRIBUTION = "octavo-platforms"

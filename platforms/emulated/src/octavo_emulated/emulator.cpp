@@ -24,6 +24,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -141,7 +142,10 @@ struct Launch {
 
 thread_local Launch launch;
 
+std::atomic<int64_t> num_waits{0};
+
 void wait_for_device(std::string_view why) {
+  ++num_waits;
   TORCH_CHECK(!launch.is_running, "emulated: '", why,
               "' makes the host wait for the device inside a launch; derive it from host data, or "
               "keep it on the device in a shape that is known");
@@ -165,7 +169,9 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   void record(void**, const c10::Stream&, const DeviceIndex, const c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
-  void synchronizeEvent(void*) const override { wait_for_device("Event.synchronize"); }
+  void synchronizeEvent(void*) const override {
+    TORCH_CHECK(!launch.is_running, "emulated: 'Event.synchronize' inside a launch");
+  }
   void destroyEvent(void*, const DeviceIndex) const noexcept override {}
   void synchronizeDevice(const DeviceIndex) const override { wait_for_device("synchronize"); }
 };
@@ -182,6 +188,7 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   DeviceIndex exchangeDevice(DeviceIndex) const override { return 0; }
   DeviceIndex maybeExchangeDevice(DeviceIndex) const override { return 0; }
   bool isPinnedPtr(const void*) const override { return false; }
+  at::Allocator* getPinnedMemoryAllocator() const override { return at::getCPUAllocator(); }
 };
 
 Hooks hooks;
@@ -216,9 +223,10 @@ Tensor on_device(const Tensor& made) {
   return found;
 }
 
-Tensor copy_from(const Tensor& from, const Tensor& to, bool) {
-  const bool leaves = is_ours(from) && !is_ours(to);
-  if (leaves) wait_for_device("copy to the host");
+Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
+  const bool leaves = is_ours(from) && !is_ours(to), comes = !is_ours(from);
+  if (leaves && !non_blocking) wait_for_device("copy to the host");
+  if (comes && launch.is_running && !non_blocking) wait_for_device("copy from the host, blocking,");
   if (launch.is_running) {
     launch.num_uploads += is_ours(from) ? 0 : 1;
     launch.add("copy");
@@ -411,6 +419,9 @@ void emulator_set_limit(int64_t num_bytes) { memory.set_limit(num_bytes); }
 void emulator_memory(int64_t* found) {
   std::tie(found[0], found[1]) = memory.used_and_limit();
 }
+
+// How often the host waited for all that the device was given; marks are not counted.
+int64_t emulator_waits() { return num_waits; }
 
 void emulator_begin_launch() {
   launch = Launch{};

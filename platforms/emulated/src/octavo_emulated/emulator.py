@@ -54,6 +54,12 @@ class Emulator:
         used, limit = found
         return MemoryStats(limit, max(0, limit - used))
 
+    @property
+    def num_waits(self) -> int:
+        """Count how often the host waited until the device had done all that it was given."""
+        self._calls.emulator_waits.restype = ctypes.c_int64
+        return int(self._calls.emulator_waits())
+
     @contextmanager
     def launch(self) -> Iterator[Launch]:
         """Stand inside a launch, where the host may not wait for the device.

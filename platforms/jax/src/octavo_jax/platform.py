@@ -7,6 +7,7 @@ imported by what the hooks call, never here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 
 from octavo_jax.host import memory_of_host
 from octavo_platforms.capabilities import (
@@ -30,14 +31,29 @@ from octavo_platforms.platform import (
 from octavo_platforms.specs import (
     AttentionSpec,
     CompileSpec,
+    CopySpec,
+    CrossAttentionSpec,
     KVReadSpec,
     KVWriteSpec,
+    LatentAttentionSpec,
+    LatentRowsSpec,
     LinearSpec,
+    MixerSpec,
     OpSpec,
 )
 from octavo_platforms.tensor import DType
 
 DTYPES: tuple[DType, ...] = ("float32", "bfloat16")
+IN_FLIGHT = 2
+
+# what comes with rows whose choice is shaped: few sizes, each compiled when it first comes
+_SHAPED = MappingProxyType(
+    {
+        "H": Ladder(least=64, factor=4),
+        "B": Ladder(least=16, factor=16),
+        "A": Ladder(least=1, factor=16),
+    }
+)
 
 
 class JaxPlatform:
@@ -79,6 +95,7 @@ class JaxPlatform:
             vendor=vendor,
             dtypes=tuple(dtypes),
             claims=frozenset({"step"}),
+            max_in_flight=IN_FLIGHT,
             block_size=block_size,
             host_memory=host_memory,
             standing=standing,
@@ -168,10 +185,45 @@ class JaxPlatform:
         return bind_kv_read(spec)
 
     @hookimpl
+    def bind_cross_attention(self, spec: CrossAttentionSpec) -> StateKernel:
+        """Give attention to an encoder's rows."""
+        from octavo_jax.ops.cross import bind_cross_attention
+
+        return bind_cross_attention(spec)
+
+    @hookimpl
+    def bind_latent_attention(self, spec: LatentAttentionSpec) -> StateKernel:
+        """Give attention over latents."""
+        from octavo_jax.ops.latent import bind_latent_attention
+
+        return bind_latent_attention(spec)
+
+    @hookimpl
+    def bind_latent_rows(self, spec: LatentRowsSpec) -> StateKernel:
+        """Give the write of latents and the read by slot."""
+        from octavo_jax.ops.latent import bind_latent_rows
+
+        return bind_latent_rows(spec)
+
+    @hookimpl
+    def bind_kv_copy(self, spec: CopySpec) -> StateKernel:
+        """Give the copy of blocks or rows."""
+        from octavo_jax.ops.recurrent import state_copy
+
+        return state_copy(spec)
+
+    @hookimpl
+    def bind_state_mixer(self, spec: MixerSpec) -> StateKernel | None:
+        """Give a convolution or a scan."""
+        from octavo_jax.ops.scans import bind_state_mixer
+
+        return bind_state_mixer(spec)
+
+    @hookimpl
     def compile(self, spec: CompileSpec, context: DeviceContext) -> Program:
         """Make each entry one traced function. Raises: CannotStart, for a kernel that prepares."""
         from octavo_jax.context import ours
         from octavo_jax.program import JaxProgram
 
-        sizes = climbing(spec.program, {"T": self._tokens, "S": self._rows})
+        sizes = climbing(spec.program, {"T": self._tokens, "S": self._rows, **_SHAPED})
         return JaxProgram(spec, ours(context), sizes)

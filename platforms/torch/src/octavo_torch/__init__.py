@@ -10,6 +10,7 @@ before the ones here. With no override at all it runs every model.
     parcel      a launch's host arrays, sent in one copy
     ladder      the few sizes of steps, for devices that compile each new shape
     states      the paged state: its layouts, and views of its planes
+    ranks       processes that talk over gloo
     ops/        a kernel for each primitive, a file a family, and the compounds that pay
     calls       a bound graph as a flat list of calls
     program     launches, outputs, warm-up

@@ -5,7 +5,8 @@ and what its kernels prepared into one run of bytes, sends that, and sees the te
 
     token_ids | query_starts | ... | prepared arrays  ──one copy──>  views of the right dtype
 
-On the host's own memory there is nothing to save: each array is copied by itself.
+The host does not wait for it: a copy that blocks would stand behind the launches that are
+queued. On the host's own memory there is nothing to save: each array is copied by itself.
 
 Knows nothing of what the arrays mean.
 """
@@ -67,7 +68,7 @@ def sent(cargo: Sequence[Cargo], device: torch.device) -> Iterator[torch.Tensor]
         kind = storage(dtype)
         room = whole[start : start + array.size * kind.itemsize]
         np.copyto(room.view(kind).reshape(array.shape), array)
-    return _seen(torch.from_numpy(whole).to(device), cargo, starts)
+    return _seen(torch.from_numpy(whole).to(device, non_blocking=True), cargo, starts)
 
 
 def _seen(

@@ -29,19 +29,26 @@ from octavo_platforms.platform import (
     Unsupported,
 )
 from octavo_platforms.program import ProgramDef
+from octavo_platforms.ranks import Communicator, GroupSpec
 from octavo_platforms.shapes import EXACT, ShapePolicy
 from octavo_platforms.specs import (
     AttentionSpec,
     CompileSpec,
+    CopySpec,
+    CrossAttentionSpec,
     KVReadSpec,
     KVWriteSpec,
+    LatentAttentionSpec,
+    LatentRowsSpec,
     LinearSpec,
+    MixerSpec,
     OpSpec,
 )
 from octavo_platforms.tensor import DType
 
 Shapes = Callable[[ProgramDef], ShapePolicy]
 HOST = "cpu"
+IN_FLIGHT = 2
 
 
 class TorchPlatform:
@@ -83,9 +90,11 @@ class TorchPlatform:
             device=device,
             vendor=vendor,
             dtypes=dtypes,
-            claims=frozenset({"step"}),
+            claims=frozenset({"step"} if shapes is not None else {"step", "batch_invariant"}),
+            max_in_flight=1 if device == HOST else IN_FLIGHT,
             host_memory=device == HOST,
             standing=standing,
+            ranks="process" if device == HOST else "single",
         )
 
     @hookimpl
@@ -124,6 +133,7 @@ class TorchPlatform:
 
         from octavo_torch.context import TorchContext
         from octavo_torch.memory import TorchMemory
+        from octavo_torch.ranks import Rendezvous
 
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -132,7 +142,14 @@ class TorchPlatform:
         kind = self._info.device
         device = torch.device(kind) if kind == HOST else torch.device(kind, index)
         memory = TorchMemory(device, lambda: self._stats(index))
-        return TorchContext(known[index], device, memory)
+        rank, ranks = settings.rank, settings.ranks
+        return TorchContext(
+            known[index],
+            device,
+            memory,
+            batch_invariant=settings.batch_invariant,
+            rendezvous=Rendezvous(settings.rendezvous, rank=rank, ranks=ranks),
+        )
 
     @hookimpl
     def make_memory(self, context: DeviceContext) -> Memory:
@@ -142,27 +159,59 @@ class TorchPlatform:
         return opened(context).memory
 
     @hookimpl
-    def bind_op(self, spec: OpSpec) -> Kernel | None:
+    def make_communicator(self, spec: GroupSpec, context: DeviceContext) -> Communicator:
+        """Give a group that talks over gloo."""
+        from octavo_torch.context import opened
+        from octavo_torch.ranks import TorchCommunicator
+
+        return TorchCommunicator(spec, opened(context).rendezvous)
+
+    @hookimpl
+    def bind_collective(self, spec: OpSpec, communicator: Communicator) -> Kernel | None:
+        """Call the communicator, whoever made it."""
+        from octavo_torch.ops.ranks import bind_collective
+
+        return bind_collective(spec, communicator)
+
+    @hookimpl
+    def bind_op(self, spec: OpSpec, context: DeviceContext) -> Kernel | Unsupported | None:
         """Give a primitive, or a compound that is faster whole."""
+        from octavo_torch.context import opened
         from octavo_torch.ops import bind_op
+        from octavo_torch.ops.invariant import invariant_op
 
-        return bind_op(spec, may_wait=self._info.device == HOST)
+        found = bind_op(spec, may_wait=self._info.device == HOST)
+        if found is None or not opened(context).batch_invariant:
+            return found
+        return invariant_op(spec, found)
 
     @hookimpl
-    def bind_linear(self, spec: LinearSpec) -> Kernel:
+    def bind_linear(self, spec: LinearSpec, context: DeviceContext) -> Kernel:
         """Give torch's own linear layer."""
+        from octavo_torch.context import opened
         from octavo_torch.ops.dense import linear
+        from octavo_torch.ops.invariant import invariant_linear
 
-        return linear(spec)
+        found = linear(spec)
+        return invariant_linear(found) if opened(context).batch_invariant else found
 
     @hookimpl
-    def bind_attention(self, spec: AttentionSpec, context: DeviceContext) -> StateKernel:
+    def bind_attention(
+        self, spec: AttentionSpec, context: DeviceContext
+    ) -> StateKernel | Unsupported:
         """Give attention over gathered blocks, in known shapes where the device wants them."""
         from octavo_torch.context import opened
         from octavo_torch.ops.attention import attention
         from octavo_torch.ops.bounded import bounded_attention
+        from octavo_torch.ops.invariant import invariant_attention
         from octavo_torch.ops.tiles import tiled_attention
 
+        if opened(context).batch_invariant and spec.lengths == "device":
+            return Unsupported("batch invariant tiles follow from lengths that the host knows")
+        if opened(context).batch_invariant and spec.sinks:
+            return Unsupported("batch invariant products know no sinks")
+        if opened(context).batch_invariant:
+            return invariant_attention(spec)
         if spec.lengths == "device":
             return bounded_attention(spec)
         if self._shapes is not None:
@@ -170,11 +219,16 @@ class TorchPlatform:
         return attention(spec, opened(context).device)
 
     @hookimpl
-    def bind_kv_write(self, spec: KVWriteSpec) -> StateKernel:
+    def bind_kv_write(self, spec: KVWriteSpec, context: DeviceContext) -> StateKernel | Unsupported:
         """Give the write, alone or with the turn before it."""
+        from octavo_torch.context import opened
         from octavo_torch.ops.state import kv_write, rotary_kv_write
 
-        return kv_write() if spec.op == "kv_write" else rotary_kv_write(spec)
+        if spec.op == "kv_write":
+            return kv_write()
+        if opened(context).batch_invariant:
+            return Unsupported("turning and writing at once is not batch invariant")
+        return rotary_kv_write(spec)
 
     @hookimpl
     def bind_kv_read(self, spec: KVReadSpec) -> StateKernel:
@@ -184,11 +238,59 @@ class TorchPlatform:
         return kv_read()
 
     @hookimpl
+    def bind_cross_attention(
+        self, spec: CrossAttentionSpec, context: DeviceContext
+    ) -> StateKernel | Unsupported:
+        """Give attention over tiles of tokens that see the whole of what was encoded."""
+        from octavo_torch.context import opened
+        from octavo_torch.ops.cross import cross_attention
+
+        if opened(context).batch_invariant:
+            return Unsupported("no attention to an encoder's rows here is batch invariant")
+        return cross_attention(spec)
+
+    @hookimpl
+    def bind_latent_attention(
+        self, spec: LatentAttentionSpec, context: DeviceContext
+    ) -> StateKernel | Unsupported:
+        """Give attention over latents, made of that over gathered blocks."""
+        from octavo_torch.context import opened
+        from octavo_torch.ops.latent import latent_attention, over_rows
+
+        if opened(context).batch_invariant:
+            return Unsupported("no product of queries and latents here is batch invariant")
+        rows = self.bind_attention(over_rows(spec), context)
+        return rows if isinstance(rows, Unsupported) else latent_attention(spec, rows)
+
+    @hookimpl
+    def bind_latent_rows(self, spec: LatentRowsSpec) -> StateKernel:
+        """Give the write of latents and the read by slot."""
+        from octavo_torch.ops.latent import latent_rows
+
+        return latent_rows(spec)
+
+    @hookimpl
+    def bind_kv_copy(self, spec: CopySpec) -> StateKernel:
+        """Give the copy of blocks or rows."""
+        from octavo_torch.ops.recurrent import state_copy
+
+        return state_copy(spec)
+
+    @hookimpl
+    def bind_state_mixer(self, spec: MixerSpec) -> StateKernel | None:
+        """Give a convolution or a scan, in known shapes where the device wants them."""
+        from octavo_torch.ops.scans import bind_state_mixer
+
+        return bind_state_mixer(spec, is_by_size=self._shapes is not None)
+
+    @hookimpl
     def bind_model(self, spec: ForeignSpec, context: DeviceContext) -> ForeignModel | Unsupported:
         """Run a model of transformers, with our attention in its place."""
         from octavo_torch.context import opened
         from octavo_torch.foreign import bind_model
 
+        if opened(context).batch_invariant:
+            return Unsupported("a model run by its own code is not batch invariant")
         return bind_model(spec, opened(context), self._policy)
 
     @hookimpl
@@ -200,7 +302,7 @@ class TorchPlatform:
         return TorchProgram(spec, opened(context), self._policy(spec.program))
 
     def _policy(self, program: ProgramDef) -> ShapePolicy:
-        return EXACT if self._shapes is None else self._shapes(program)
+        return EXACT.of(program) if self._shapes is None else self._shapes(program)
 
     def _only(self, devices: tuple[int, ...]) -> int:
         if len(devices) != 1:

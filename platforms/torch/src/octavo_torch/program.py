@@ -3,14 +3,13 @@
 A launch runs to its end on the calling thread, as far as the device does: on a CPU it is
 done when `launch` returns; elsewhere the work is queued, and `read` waits for it.
 
-Knows nothing of how an entry is run (`calls`) nor of what a kernel does.
+Knows nothing of how an entry is run (`calls`), how its outputs come to the host (`results`) nor
+of what a kernel does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -21,73 +20,21 @@ from octavo_platforms.inputs import (
     DeviceRef,
     Pending,
     StepInputs,
-    StepResult,
     StepShape,
     arrays_of,
-    made_tokens,
 )
 from octavo_platforms.platform import Report
 from octavo_platforms.program import BufferDef, ProgramDef
-from octavo_platforms.shapes import EXACT, ShapePolicy
+from octavo_platforms.shapes import ShapePolicy
 from octavo_platforms.specs import CompileSpec
 from octavo_platforms.tensor import Array, DType
 from octavo_torch.calls import Calls, flat
 from octavo_torch.context import TorchContext
-from octavo_torch.memory import from_host, tensor_of, to_host
+from octavo_torch.memory import from_host
 from octavo_torch.parcel import delivered, one
+from octavo_torch.results import WHOLE, Cut, TorchRef, launched
 from octavo_torch.states import allocated
 from octavo_torch.warm_up import rehearsals
-
-Cut = tuple[slice, ...]
-WHOLE: Mapping[str, Cut] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class TorchRef:
-    """An output that stays on the device."""
-
-    name: str
-    tensor: torch.Tensor
-
-
-class TorchPending:
-    """A launch whose work was given to the device; `cut_of` leaves padding out of what is read."""
-
-    def __init__(
-        self,
-        outputs: Mapping[str, object],
-        done: torch.Event | None,
-        cut_of: Mapping[str, Cut] = WHOLE,
-    ) -> None:
-        self._outputs = outputs
-        self._done = done
-        self._cut_of = cut_of
-
-    def ref(self, output: str) -> DeviceRef:
-        """Name an output as the input of a later launch."""
-        return TorchRef(output, tensor_of(self._outputs[output]))
-
-    def ready(self) -> bool:
-        """Tell whether the device has come to the end of it."""
-        return self._done is None or self._done.query()
-
-    def read(self) -> StepResult:
-        """Wait for the outputs and copy them to the host."""
-        return made_tokens(
-            {
-                name: to_host(tensor_of(value)[self._cut_of.get(name, ())])
-                for name, value in self._outputs.items()
-            }
-        )
-
-
-def recorded(context: TorchContext) -> torch.Event | None:
-    """Mark the end of what the device was given so far; None on the host, where it is done."""
-    if context.device.type == "cpu":
-        return None
-    event = torch.Event(context.device)
-    event.record()
-    return event
 
 
 class TorchProgram:
@@ -129,8 +76,9 @@ class TorchProgram:
                 f"{free} bytes that are free on {self._context.device}; have smaller steps or "
                 "fewer blocks"
             ) from error
-        cut_of = WHOLE if self._policy is EXACT else entry.cut_of(inputs.shape)
-        return TorchPending(outputs, recorded(self._context), cut_of)
+        is_exact = not self._policy.buckets and inputs.shape.rank_tokens is None
+        cut_of = WHOLE if is_exact else entry.cut_of(inputs.shape)
+        return launched(outputs, self._context, cut_of)
 
     def warm_up(self, report: Report) -> None:
         """Run steps such as requests will bring, on the null block and seat."""

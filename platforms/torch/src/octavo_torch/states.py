@@ -3,8 +3,9 @@
     slots first   [B, P, K, D]   a slot's heads together
     heads first   [K, B, P, D]   a head's slots together, so that the heads of gathered
                                  blocks are one batch of contiguous matrices
+    rows          [B, P, C]      latents: a slot has one row, and no heads
 
-Attention here knows these two. Writing and reading know every order whose last axis is D, so
+Attention here knows these. Writing and reading know every order whose last axis is D, so
 that a plugin's own attention may keep its state in another and bring nothing else.
 
 Knows nothing of attention.
@@ -23,6 +24,7 @@ from octavo_platforms.specs import CompileSpec
 SLOTS_FIRST = StateLayout("slots first", ("B", "P", "K", "D"))
 HEADS_FIRST = StateLayout("heads first", ("K", "B", "P", "D"))
 LAYOUTS = (SLOTS_FIRST, HEADS_FIRST)
+ROWS = StateLayout("rows", ("B", "P", "C"))
 WRITABLE = (
     *LAYOUTS,
     *(
@@ -32,7 +34,7 @@ WRITABLE = (
     ),
 )
 
-Planes = tuple[torch.Tensor, torch.Tensor]
+Planes = tuple[torch.Tensor, ...]
 
 
 def put(plane: torch.Tensor, layout: StateLayout, slots: torch.Tensor, rows: torch.Tensor) -> None:

@@ -104,5 +104,10 @@ def sample(spec: OpSpec) -> Kernel:
 
 
 def largest(scores: Tensor) -> Tensor:
-    """Give the lowest id among the largest scores. Shapes: float32 [S, V]; returns int32 [S]."""
-    return torch.from_numpy(scores.numpy().argmax(-1).astype("int32"))
+    """Give the lowest id among the largest scores, -1 where the largest is not a finite number.
+
+    Shapes: float32 [S, V]; returns int32 [S].
+    """
+    ids = torch.from_numpy(scores.numpy().argmax(-1))
+    is_finite = scores.gather(1, ids[:, None])[:, 0].isfinite()
+    return ids.int().masked_fill_(~is_finite, -1)

@@ -15,16 +15,19 @@ class CpuKernels:
     """The plugin object that is asked before the base."""
 
     @hookimpl
-    def bind_linear(self, spec: LinearSpec) -> Kernel | Unsupported:
+    def bind_linear(self, spec: LinearSpec, context: DeviceContext) -> Kernel | Unsupported:
         """Give a packed product, or for a shared weight the best that leaves it as it is."""
         from octavo_cpu import kernels
+        from octavo_torch.context import opened
+        from octavo_torch.ops.invariant import invariant_linear
 
         if spec.weight_dtype != spec.dtype:
             return Unsupported(f"weights of {spec.weight_dtype} with rows of {spec.dtype}")
         refusal = _refusal(spec.dtype)
         if refusal is not None:
             return refusal
-        return kernels.shared_linear() if spec.shared else kernels.packed_linear()
+        found = kernels.shared_linear() if spec.shared else kernels.packed_linear()
+        return invariant_linear(found) if opened(context).batch_invariant else found
 
     @hookimpl
     def bind_attention(
@@ -32,19 +35,28 @@ class CpuKernels:
     ) -> StateKernel | Unsupported:
         """Give attention as batched products."""
         from octavo_cpu import kernels
+        from octavo_torch.context import opened
 
+        if opened(context).batch_invariant:
+            return Unsupported("its products are shaped by the batch")
         if spec.lengths == "device":
             return Unsupported("requests are sorted by their lengths, which the host does not know")
+        if spec.softcap is not None:
+            return Unsupported("its products know no cap on scores")
+        if spec.sinks:
+            return Unsupported("its products know no sinks")
         return _refusal(spec.dtype) or kernels.attention(spec, context)
 
     @hookimpl
-    def bind_op(self, spec: OpSpec) -> Kernel | None:
-        """Give the choice of tokens; everything else is the base's."""
-        if spec.op != "sample":
-            return None
-        from octavo_cpu import kernels
+    def bind_op(self, spec: OpSpec, context: DeviceContext) -> Kernel | None:
+        """Give the choice of tokens and what is cut before it; everything else is the base's."""
+        from octavo_torch.context import opened
 
-        return kernels.sample(spec)
+        if opened(context).batch_invariant or spec.op not in ("sample", "truncate_logits"):
+            return None
+        from octavo_cpu import cuts, kernels
+
+        return cuts.truncate() if spec.op == "truncate_logits" else kernels.sample(spec)
 
 
 def _refusal(dtype: DType) -> Unsupported | None:

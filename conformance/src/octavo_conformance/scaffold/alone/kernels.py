@@ -50,6 +50,19 @@ def request_of(rows: Ints, query_starts: Ints) -> Ints:
     return (np.searchsorted(query_starts, rows, side="right") - 1).astype(np.int32)
 
 
+def owners(token_ids: Ints, query_starts: Ints) -> Ints:
+    """Tell whose each token is. Shapes: token_ids [T]; query_starts [R+1]; returns [T]."""
+    return request_of(np.arange(len(token_ids), dtype=np.int32), query_starts)
+
+
+def pick(given: Ints, source: Ints, seats: Ints, *columns: Ints) -> Ints:
+    """Take from a seat's columns where a source says so. Shapes: [A] thrice, [N] each; [A]."""
+    found = given.copy()
+    for number, column in enumerate(columns, 1):
+        found[source == number] = np.maximum(column[seats[source == number]], 0)
+    return found
+
+
 def slots(at: Ints, query_starts: Ints, block_table: Ints, *, block_size: int) -> Ints:
     """Find the slot of each position. Shapes: [T], [R+1], block_table [R, M]; returns [T]."""
     owner = request_of(np.arange(len(at), dtype=np.int32), query_starts)
@@ -78,10 +91,10 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
     return found if bias is None else found + bias
 
 
-def rms_norm(x: Floats, weight: Floats, *, eps: float) -> Floats:
+def rms_norm(x: Floats, weight: Floats, *, eps: float, offset: float = 0.0) -> Floats:
     """Divide rows by their root mean square. Shapes: x [..., E]; weight [E]."""
     mean = np.mean(np.square(x), axis=-1, keepdims=True)
-    found: Floats = x / np.sqrt(mean + np.float32(eps)) * weight
+    found: Floats = x / np.sqrt(mean + np.float32(eps)) * (weight + offset)
     return found
 
 
@@ -165,7 +178,9 @@ def attention(
         mine = q[start:stop].reshape(stop - start, num_kv_heads, -1, q.shape[2])
         scores = np.einsum("qkgd,ksd->kgqs", mine, keys) * np.float32(scale)
         own, seen = computed[request] + np.arange(stop - start)[:, None], np.arange(context)
-        scores[..., (seen > own) | (seen <= own - (window or context))] = -np.inf
+        is_hidden = (seen > own) | (seen <= own - (window or context))
+        scores[..., is_hidden] = -np.inf
+        values = np.where(is_hidden.all(0)[:, None], np.float32(0.0), values)
         weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
         weights /= weights.sum(-1, keepdims=True)
         made = np.einsum("kgqs,ksd->qkgd", weights, values)
@@ -183,7 +198,7 @@ def sample(logits: Floats, settings: Words, seats: Ints, at: Ints) -> Ints:
             seed = np.uint64(int(low) | int(high) << 32)
             noise = gumbel(seed, int(at[row]) + 1, len(scores))
             scores = scores / np.array(temperature).view(np.float32) + noise
-        found[row] = np.argmax(scores)
+        found[row] = np.argmax(scores) if np.isfinite(scores.max()) else -1
     return found
 
 
@@ -196,8 +211,8 @@ PRIMITIVES: Mapping[str, Callable[..., object]] = MappingProxyType(
     {
         primitive.__name__: primitive
         for primitive in (
-            embedding, gather_rows, scatter_rows, positions, request_of, slots, split, heads,
-            flatten, rms_norm, add, mul, silu, cast, rope_table, rotary, sample,
+            embedding, gather_rows, scatter_rows, positions, owners, pick, slots, split,
+            heads, flatten, rms_norm, add, mul, silu, cast, rope_table, rotary, sample,
         )
     }
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 The two generating routes differ only in the shape of what they send, which is a `Wire`. Its
 chunks are cheap on purpose: all that does not change in a stream is written once, and a token
-costs the quoting of its text.
+costs the quoting of its text. Only where a client asked for more than text is a chunk told.
 
 Does not know bodies, or how prompts were made.
 """
@@ -10,35 +10,49 @@ Does not know bodies, or how prompts were made.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
-from octavo.asking import SamplingParams, make_request
+from octavo.asking import SamplingParams
+from octavo.errors import ClientError
 from octavo.outputs import OutputText
+from octavo.process.stream import Piece
+from octavo.prompts import ask_ids
 from octavo.server.hangup import while_connected
-from octavo.server.openai.protocol import GenerationBody
+from octavo.server.openai.protocol import MAX_CHOICES, GenerationBody
+from octavo.server.openai.telling import Json
 from octavo.server.served import Served
 from octavo.server.sse import EventStream, frame
 
-Json = dict[str, object]
-
 
 class Wire(Protocol):
-    """An answer in one dialect: whole, or as chunks, each a line of JSON."""
+    """An answer in one dialect: whole, or as chunks, each a line of JSON but for its end.
+
+    A choice has the number `index` in the answer, and `output` is what it shows.
+    """
 
     def whole(self, generation: Generation) -> Json:
         """Give the answer that is not streamed."""
         ...
 
-    def opening(self, index: int) -> str | None:
-        """Give what comes before the text of a choice, if anything does."""
+    def opening(self, index: int, first: OutputText) -> str | None:
+        """Give what comes before the text of a choice, if anything does.
+
+        `first` is the first output of its prompt, which knows of the prompt.
+        """
         ...
 
     def text(self, index: int, text: str) -> str:
         """Give new text of a choice."""
+        ...
+
+    def told(self, index: int, output: OutputText, text: str, part: slice) -> str:
+        """Give new text of a choice, and what is told of the tokens that came with it."""
         ...
 
     def ending(self, index: int, output: OutputText) -> str:
@@ -46,12 +60,15 @@ class Wire(Protocol):
         ...
 
     def usage(self, usage: Json) -> str:
-        """Give the count of tokens that ends a stream."""
+        """Give the count of tokens that ends a stream, as a whole line."""
         ...
 
 
 class Generation:
-    """Some prompts on their way through the engine, one choice each."""
+    """Some prompts on their way through the engine, with the choices that are made of each.
+
+    Raises: ClientError, for what cannot be asked; LaterError, where the engine has enough to do.
+    """
 
     def __init__(
         self,
@@ -59,13 +76,26 @@ class Generation:
         answer_id: str,
         prompts: Sequence[Sequence[int]],
         params: SamplingParams,
+        body: GenerationBody,
+        *,
+        is_echo_alone: bool = False,
     ) -> None:
-        requests = [
-            make_request(served.model, f"{answer_id}-{index}", ids, params)
+        check_choices(served, len(prompts), params)
+        self._asked = [
+            ask_ids(
+                served.model,
+                f"{answer_id}-{index}",
+                ids,
+                params,
+                cache_salt=body.cache_salt or "",
+                priority=body.priority or 0,
+            )
             for index, ids in enumerate(prompts)
         ]
-        self.outputs = [OutputText(served.model, request, params) for request in requests]
-        self._stream = served.engine.submit(requests)
+        self._body = body
+        self._is_echo_alone = is_echo_alone
+        self._outputs = [output for asked in self._asked for output in asked.outputs]
+        self._stream = served.engine.submit(self._outputs)
 
     async def accepted(self) -> None:
         """Wait until the engine took the prompts and made a first token.
@@ -76,70 +106,88 @@ class Generation:
 
     async def finish(self) -> None:
         """Wait until every choice has ended."""
-        async for _ in self._pieces():
-            pass
+        while self._stream.is_open:
+            await self._stream.take()
 
     def close(self) -> None:
         """End what has not ended; harmless at any time."""
         self._stream.close()
 
+    def choices(self) -> list[OutputText]:
+        """Give what is shown of each prompt, one prompt after the other."""
+        return [output for asked in self._asked for output in asked.given()]
+
+    def firsts(self) -> list[OutputText]:
+        """Give the first output that was made of each prompt, which knows of the prompt."""
+        return [asked.outputs[0] for asked in self._asked]
+
     def usage(self) -> Json:
-        """Count the tokens, as they are billed."""
-        prompt = sum(output.request.num_prompt_tokens for output in self.outputs)
-        completion = sum(len(output.token_ids) for output in self.outputs)
-        cached = sum(output.request.num_cached_tokens for output in self.outputs)
+        """Count the tokens, as they are billed: all that were made, shown or not."""
+        made = 0 if self._is_echo_alone else sum(len(each.token_ids) for each in self._outputs)
+        return {
+            **self._usage(made),
+            "prompt_tokens_details": {
+                "cached_tokens": sum(first.request.num_cached_tokens for first in self.firsts())
+            },
+        }
+
+    async def frames(self, wire: Wire) -> AsyncGenerator[bytes, None]:
+        """Give the events of a stream, up to and without the closing one."""
+        body, outputs = self._body, self._outputs
+        firsts = [asked.outputs[0] for asked in self._asked for _ in asked.outputs]
+        is_told, counts_always = body.told.of_output, body.counts_always
+        unopened = set(range(len(outputs)))
+        sent = [0] * len(outputs)
+        tail = ', "usage": null}' if body.wants_usage else "}"
+        while self._stream.is_open:
+            with in_words_of(body):
+                pieces = _joined(await self._stream.take())
+            for piece in pieces:
+                index, output = piece.index, outputs[piece.index]
+                if self._is_echo_alone:
+                    piece = replace(piece, text="", num_tokens=0)
+                if unopened and index in unopened:
+                    unopened.remove(index)
+                    opening = wire.opening(index, firsts[index])
+                    if opening is not None:
+                        yield frame(opening + (self._counting(sent) or tail))
+                first, sent[index] = sent[index], sent[index] + piece.num_tokens
+                if counts_always:
+                    tail = self._counting(sent)
+                if is_told and (piece.text or piece.num_tokens):
+                    part = slice(first, sent[index])
+                    yield frame(wire.told(index, output, piece.text, part) + tail)
+                elif piece.text:
+                    yield frame(wire.text(index, piece.text) + tail)
+                if piece.is_last:
+                    yield frame(wire.ending(index, output) + tail)
+        if body.wants_usage:
+            yield frame(wire.usage(self.usage()))
+
+    def _counting(self, sent: Sequence[int]) -> str:
+        """Give the end of a chunk that counts tokens, nothing where that was not asked for."""
+        if not self._body.counts_always:
+            return ""
+        return f', "usage": {json.dumps(self._usage(sum(sent)))}}}'
+
+    def _usage(self, completion: int) -> Json:
+        prompt = sum(first.request.num_prompt_tokens for first in self.firsts())
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
         }
 
-    async def frames(self, wire: Wire, *, wants_usage: bool) -> AsyncGenerator[bytes, None]:
-        """Give the events of a stream, up to and without the closing one."""
-        for index in range(len(self.outputs)):
-            opening = wire.opening(index)
-            if opening is not None:
-                yield frame(opening)
-        async for pieces in self._pieces():
-            for index, text in pieces.items():
-                if text:
-                    yield frame(wire.text(index, text))
-                output = self.outputs[index]
-                if output.finish_reason is not None:
-                    yield frame(wire.ending(index, output))
-        if wants_usage:
-            yield frame(wire.usage(self.usage()))
 
-    async def _pieces(self) -> AsyncIterator[dict[int, str]]:
-        """Give new text by choice, until every choice has ended."""
-        num_open = len(self.outputs)
-        while num_open:
-            pieces: dict[int, str] = {}
-            for index, token, ended in await self._stream.take():
-                output = self.outputs[index]
-                if output.finish_reason is not None:
-                    continue
-                pieces[index] = pieces.get(index, "") + output.push(token, ended)
-                if output.finish_reason is not None:
-                    num_open -= 1
-                    if ended is None:
-                        self._stream.abort(index)
-            yield pieces
-
-
-async def respond(
-    http: Request, body: GenerationBody, generation: Generation, wire: Wire
-) -> Response:
+async def respond(http: Request, generation: Generation, wire: Wire, *, stream: bool) -> Response:
     """Answer a client as it asked, whole or streamed, for as long as it is there.
 
     Raises: what refused a prompt or broke the engine, before anything was sent.
     """
     try:
-        if body.stream:
+        if stream:
             await while_connected(http, generation.accepted())
-            frames = generation.frames(wire, wants_usage=body.wants_usage)
-            return EventStream(frames, close=generation.close)
+            return EventStream(generation.frames(wire), close=generation.close)
         await while_connected(http, generation.finish())
     except BaseException:
         generation.close()
@@ -147,6 +195,48 @@ async def respond(
     return JSONResponse(wire.whole(generation))
 
 
-def opened(fields: Json) -> str:
+def check_choices(served: Served, num_prompts: int, params: SamplingParams) -> None:
+    """Refuse early what the engine would not take, before prompts become tokens.
+
+    Raises: ClientError, LaterError.
+    """
+    count = num_prompts * params.num_outputs
+    if count > MAX_CHOICES:
+        raise ClientError(
+            f"{num_prompts} prompts with {params.num_outputs} outputs each are {count} outputs, "
+            f"but a request may have {MAX_CHOICES}. Send several requests.",
+            param="n" if params.best_of is None else "best_of",
+        )
+    served.engine.check_admission(count)
+
+
+@contextmanager
+def in_words_of(body: GenerationBody) -> Iterator[None]:
+    """Let what is refused within be named as the client named it."""
+    try:
+        yield
+    except ClientError as refusal:
+        name = body.names.get(refusal.param or "")
+        if name is None:
+            raise
+        message = str(refusal).replace(f"'{refusal.param}'", f"'{name}'")
+        renamed = ClientError(message, param=name)
+        renamed.status, renamed.kind, renamed.code = refusal.status, refusal.kind, refusal.code
+        raise renamed from refusal
+
+
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """Join what came together for one choice, so that it is sent as one chunk."""
+    joined: dict[int, Piece] = {}
+    for piece in pieces:
+        before = joined.get(piece.index)
+        if before is not None:
+            text, count = before.text + piece.text, before.num_tokens + piece.num_tokens
+            piece = replace(piece, text=text, num_tokens=count)
+        joined[piece.index] = piece
+    return list(joined.values())
+
+
+def opened(fields: Mapping[str, object]) -> str:
     """Write the beginning of an answer's JSON object, open for further fields."""
     return json.dumps(fields, ensure_ascii=False)[:-1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from octavo.server.openai.generation import Json
+from octavo.server.openai.telling import Json
 from octavo.server.served import Served
 
 

@@ -12,41 +12,36 @@ Source: the OpenAI API reference for completions and chat completions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from octavo.asking import SamplingParams
 from octavo.errors import ClientError, UnsupportedParameter
+from octavo.sampling.parameters import ALL_LOGPROBS
+from octavo.server.openai.telling import Told
+
+SAMPLED = frozenset(field.name for field in fields(SamplingParams)) - {"logprobs"}
+NOT_YET = "it is not supported yet"
 
 INERT = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key", "request_id"})
 
 NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "top_p": (1, 1.0),
-    "top_k": (0, -1),
-    "min_p": (0, 0.0),
-    "presence_penalty": (0, 0.0),
-    "frequency_penalty": (0, 0.0),
-    "repetition_penalty": (1, 1.0),
     "length_penalty": (1, 1.0),
-    "min_tokens": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "prompt_logprobs": (),
-    "allowed_token_ids": (),
-    "bad_words": ([],),
     "suffix": ("",),
     "use_beam_search": (False,),
     "spaces_between_special_tokens": (True,),
     "truncate_prompt_tokens": (),
+    "prompt_embeds": (),
+    "logprob_token_ids": (),
+    "thinking_token_budget": (),
+    "repetition_detection": (),
     "response_format": ({"type": "text"},),
     "structured_outputs": (),
-    "priority": (0,),
-    "cache_salt": (),
-    "return_token_ids": (False,),
+    "return_token_offsets": (False,),
+    "kv_transfer_params": (),
+    "vllm_xargs": ({},),
     "stream_interval": (1,),
     "store": (False,),
     "service_tier": ("auto", "default"),
@@ -69,11 +64,22 @@ CHAT_NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "web_search_options": (),
 }
 
+WHY: Mapping[str, str] = {
+    "suffix": "models here continue a prompt, and fill no gaps; write the gap as the model's own "
+    "template for that says, in 'prompt'",
+}
+"""Why some of them are not offered, in words."""
+
+MAX_CHOICES = 16384
+
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
-Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-Temperature = Annotated[float, Field(strict=True, ge=0, le=2)]
+Logprobs = Annotated[int, Field(strict=True, ge=ALL_LOGPROBS)]
+Priority = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 TokenId = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 StopText = Annotated[str, Field(min_length=1)]
+Salt = Annotated[str, Field(min_length=1, max_length=1024)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -87,30 +93,61 @@ class StreamOptions(Body):
     """What a stream carries besides text."""
 
     include_usage: Flag = False
-    continuous_usage_stats: Literal[False] = False
+    continuous_usage_stats: Flag = False
 
 
 class GenerationBody(Body):
-    """What the two generating routes have in common."""
+    """What the two generating routes have in common.
+
+    Parameters of sampling have their names and limits in `SamplingParams`; here are their types.
+    """
 
     model: str | None = None
-    max_tokens: Count | None = None
-    temperature: Temperature | None = None
-    seed: Seed | None = None
+    max_tokens: Whole | None = None
+    min_tokens: Whole | None = None
+    temperature: Number | None = None
+    top_k: Whole | None = None
+    top_p: Number | None = None
+    min_p: Number | None = None
+    repetition_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    logit_bias: dict[int, Number] | None = None
+    allowed_token_ids: list[TokenId] | None = None
+    bad_words: list[str] | None = None
+    seed: Whole | None = None
+    n: Whole | None = None
+    best_of: Whole | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
     stop_token_ids: list[TokenId] | None = None
-    ignore_eos: Flag = False
-    include_stop_str_in_output: Flag = False
-    skip_special_tokens: Flag = True
+    ignore_eos: Flag | None = None
+    include_stop_str_in_output: Flag | None = None
+    skip_special_tokens: Flag | None = None
+    detokenize: Flag | None = None
+    prompt_logprobs: Logprobs | None = None
+    return_token_ids: Flag | None = None
+    return_tokens_as_token_ids: Flag | None = None
+    cache_salt: Salt | None = None
+    priority: Priority | None = None
     stream: Flag | None = False
     stream_options: StreamOptions | None = None
 
     @model_validator(mode="after")
-    def _options_need_a_stream(self) -> GenerationBody:
+    def _agree_on_streaming(self) -> GenerationBody:
         if self.stream_options is not None and not self.stream:
             raise ClientError(
                 "'stream_options' says how to stream, but 'stream' is not true.",
                 param="stream_options",
+            )
+        if self.stream and self.prompt_logprobs is not None:
+            raise ClientError(
+                "'prompt_logprobs' come with a whole answer, but 'stream' is true.",
+                param="prompt_logprobs",
+            )
+        if self.stream and self.best_of is not None and self.best_of > 1:
+            raise ClientError(
+                "'best_of' outputs are compared when they have ended, but 'stream' is true.",
+                param="best_of",
             )
         return self
 
@@ -119,25 +156,55 @@ class GenerationBody(Body):
         """Tell whether the stream ends with a chunk that counts tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def sampling(self, defaults: SamplingParams, *, max_tokens: int | None) -> SamplingParams:
-        """Make the sampling settings; the given defaults stand where the body is silent."""
-        stop = () if self.stop is None else self.stop
-        return SamplingParams(
-            temperature=defaults.temperature if self.temperature is None else self.temperature,
-            seed=self.seed,
-            max_tokens=max_tokens if self.max_tokens is None else self.max_tokens,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            stop_token_ids=tuple(self.stop_token_ids or ()),
-            ignore_eos=self.ignore_eos,
-            include_stop_str_in_output=self.include_stop_str_in_output,
-            skip_special_tokens=self.skip_special_tokens,
+    @property
+    def counts_always(self) -> bool:
+        """Tell whether each chunk of the stream counts tokens."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """Give how many likeliest ids are told of each token, None for no logprobs at all."""
+        return None
+
+    @property
+    def told(self) -> Told:
+        """Give what is told beside the text."""
+        return Told(
+            logprobs=self.num_logprobs,
+            prompt_logprobs=self.prompt_logprobs,
+            token_ids=bool(self.return_token_ids),
+            names_ids=bool(self.return_tokens_as_token_ids),
         )
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Give how the client knows what is refused under another name."""
+        known = {"bad_token_ids": "bad_words"}
+        if self.best_of is not None and self.num_logprobs is None:
+            known["logprobs"] = "best_of"
+        return known
+
+    def sampling(self, defaults: SamplingParams, *, max_tokens: int | None) -> SamplingParams:
+        """Make the sampling settings; the given defaults stand where the body is silent.
+
+        Raises: ClientError, naming the parameter that is out of its range.
+        """
+        given = {
+            name: value
+            for name in self.model_fields_set & SAMPLED
+            if (value := getattr(self, name)) is not None
+        }
+        if self.best_of == 1 == (self.n or 1):
+            del given["best_of"]
+        given["logprobs"] = self.num_logprobs
+        return replace(defaults, **{"max_tokens": max_tokens, **given})
 
 
 class CompletionBody(GenerationBody):
-    """The body of POST /v1/completions."""
+    """The body of POST /v1/completions. `max_tokens` 0 gives an echo alone."""
 
     prompt: str | list[TokenId] | list[str] | list[list[TokenId]]
+    logprobs: Logprobs | None = None
     echo: Flag | None = False
     add_special_tokens: Flag = True
 
@@ -145,6 +212,32 @@ class CompletionBody(GenerationBody):
     @classmethod
     def _refuse_by_name(cls, body: object) -> object:
         return without_neutral(body, NEUTRAL)
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """Give how many likeliest ids are told of each token, None for no logprobs at all."""
+        return self.logprobs
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Give how the client knows what is refused under another name."""
+        is_own = self.prompt_logprobs is not None
+        return super().names if is_own else {**super().names, "prompt_logprobs": "logprobs"}
+
+    @property
+    def is_echo_alone(self) -> bool:
+        """Tell whether nothing but the prompt is wanted back."""
+        return bool(self.echo) and self.max_tokens == 0
+
+    def sampling(self, defaults: SamplingParams, *, max_tokens: int | None) -> SamplingParams:
+        """Make the sampling settings; an echo's logprobs are those of its prompt, too."""
+        asked = self.model_copy(update={"max_tokens": 1}) if self.is_echo_alone else self
+        params = GenerationBody.sampling(asked, defaults, max_tokens=max_tokens)
+        counts = [each for each in (self.prompt_logprobs, self.logprobs) if each is not None]
+        if not self.echo or self.logprobs is None:
+            return params
+        widest = ALL_LOGPROBS if ALL_LOGPROBS in counts else max(counts)
+        return replace(params, prompt_logprobs=widest)
 
 
 class TextPart(Body):
@@ -175,6 +268,8 @@ class ChatBody(GenerationBody):
 
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
+    logprobs: Flag | None = False
+    top_logprobs: Logprobs | None = None
     add_generation_prompt: Flag = True
     chat_template_kwargs: dict[str, object] | None = None
 
@@ -187,7 +282,27 @@ class ChatBody(GenerationBody):
     def _newer_name_wins(self) -> ChatBody:
         if self.max_completion_tokens is not None:
             self.max_tokens = self.max_completion_tokens
+        if self.top_logprobs and not self.logprobs:
+            raise ClientError(
+                "'top_logprobs' says how many logprobs to give, but 'logprobs' is not true.",
+                param="top_logprobs",
+            )
         return self
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """Give how many likeliest ids are told of each token, None for no logprobs at all."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Give how the client knows what is refused under another name."""
+        known = {**super().names, "prompt": "messages"}
+        if self.top_logprobs:
+            known["logprobs"] = "top_logprobs"
+        if self.max_completion_tokens is not None:
+            known["max_tokens"] = "max_completion_tokens"
+        return known
 
 
 def without_neutral(body: object, neutral: Mapping[str, tuple[object, ...]]) -> object:
@@ -204,5 +319,5 @@ def without_neutral(body: object, neutral: Mapping[str, tuple[object, ...]]) -> 
         if name not in neutral:
             kept[name] = value
         elif not any(type(value) is type(same) and value == same for same in neutral[name]):
-            raise UnsupportedParameter(name)
+            raise UnsupportedParameter(name, why=WHY.get(name, NOT_YET))
     return kept

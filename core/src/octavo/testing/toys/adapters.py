@@ -7,8 +7,9 @@ entry `load_adapter` fills one slot, and the input `adapter_slot` names each req
 from __future__ import annotations
 
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
-from octavo.models import llama
-from octavo.models.decoder import Context, Limits, R, forward, sample
+from octavo.models import dense
+from octavo.models.choosing import sample
+from octavo.models.decoder import Context, Limits, R, forward
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Value
 from octavo_platforms.program import ProgramDef
@@ -56,7 +57,7 @@ def program(toy: DecoderSpec, *, limits: Limits, dtype: DType = "float32") -> Pr
         attended = g.one("flatten", g.one("attention", q, *causes, **attrs))
         x = g.one("add", g.linear(attended, "o_proj", toy.width), x)
         h = g.rms_norm(x, "post_attention_layernorm", eps=toy.eps)
-        return g.one("add", llama.mlp(g, h, context), x)
+        return g.one("add", dense.mlp(g, h, context), x)
 
     made = ProgramBuilder("adapters", dtype=dtype, symbols=limits.symbols())
     forward(made.entry("forward"), toy, layer, dtype=dtype, limits=limits)

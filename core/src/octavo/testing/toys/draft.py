@@ -16,20 +16,19 @@ Knows nothing of scheduling.
 from __future__ import annotations
 
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
-from octavo.models import llama
-from octavo.models.decoder import Limits, N, R, T, head, hidden, sampling
+from octavo.models import dense
+from octavo.models.decoder import Layer, Limits
 from octavo.models.spec import DecoderSpec
-from octavo_platforms.graph import Dim, Value
+from octavo.testing.toys.checking import NUM_DRAFTS, WIDTH, checked, keep
+from octavo_platforms.graph import Value
 from octavo_platforms.program import ProgramDef
 
-NUM_DRAFTS = 2
 
-
-def program(toy: DecoderSpec, *, limits: Limits) -> ProgramDef:
-    """Write the toy in float32, as yet without passes."""
+def program(toy: DecoderSpec, *, limits: Limits, layer: Layer = dense.layer) -> ProgramDef:
+    """Write the toy in float32, as yet without passes, around a layer."""
     made = ProgramBuilder("draft", dtype="float32", symbols=limits.symbols())
-    for name, width in (("step", 1), ("verify", 1 + NUM_DRAFTS)):
-        _entry(made.entry(name), toy, limits, width=width)
+    for name, width in (("step", 1), ("verify", WIDTH)):
+        _entry(made.entry(name), toy, layer, limits, width=width)
     g = made.entry("propose")
     size = limits.max_blocks * limits.block_size
     at = g.input("at", (size,), "int32")
@@ -38,32 +37,10 @@ def program(toy: DecoderSpec, *, limits: Limits) -> ProgramDef:
     return made.finish()
 
 
-def _entry(g: GraphBuilder, toy: DecoderSpec, limits: Limits, *, width: int) -> None:
-    starts = g.input("query_starts", (Dim("R", plus=1),), "int32")
-    seat, given, source, num_drafts = (
-        g.input(name, (R,), "int32") for name in ("seat", "computed", "computed_from", "num_drafts")
-    )
-    length = g.buffer("seat.length", (N,), "int32")
-    computed = g.one("pick", given, source, seat, length)
-    known = [g.buffer(f"seat.token.{k}", (N,), "int32") for k in range(1, 2 + NUM_DRAFTS)]
-    given, source = (g.input(name, (T,), "int32") for name in ("token_ids", "token_from"))
-    seats = g.one("gather_rows", seat, g.one("owners", given, starts))
-    tokens = g.one("pick", given, source, seats, *known)
-    x = hidden(
-        g, toy, llama.layer, tokens, computed, dtype="float32", limits=limits, lengths="device"
-    )
-    rows = g.one("draft_rows", starts, num_drafts, width=width)
-    positions = g.one("gather_rows", g.one("positions", tokens, starts, computed), rows)
-    row_seats = g.one("gather_rows", seats, rows)
-    chosen = g.one("sample", head(g, toy, x, rows), sampling(g), row_seats, positions)
-    made, num_tokens, last, now = g.op(
-        "accept", tokens, chosen, starts, num_drafts, computed, width=width
-    )
-    drafts = [g.one("gather_rows", table, now) for table in _proposals(g, limits)]
-    for buffer, values in zip((length, *known), (now, last, *drafts), strict=True):
-        g.op("scatter_rows", buffer, seat, values)
-    g.output("tokens", made)
-    g.output("num_tokens", num_tokens)
+def _entry(g: GraphBuilder, toy: DecoderSpec, layer: Layer, limits: Limits, *, width: int) -> None:
+    found = checked(g, toy, limits, width=width, layer=layer)
+    for k, table in enumerate(_proposals(g, limits), 2):
+        keep(g, f"seat.token.{k}", g.one("gather_rows", table, found.now))
 
 
 def _proposals(g: GraphBuilder, limits: Limits) -> list[Value]:

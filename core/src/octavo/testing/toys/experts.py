@@ -6,7 +6,7 @@ It proves that a ragged thing needs no ragged shape. Source: arXiv 2401.04088.
 from __future__ import annotations
 
 from octavo.graph.builder import GraphBuilder
-from octavo.models import llama
+from octavo.models import dense
 from octavo.models.decoder import Context, Limits, generator
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Value
@@ -21,7 +21,7 @@ def layer(g: GraphBuilder, x: Value, context: Context, index: int) -> Value:
     """Write one decoder layer."""
     spec = context.spec
     h = g.rms_norm(x, "input_layernorm", eps=spec.eps)
-    x = g.one("add", llama.attention(g, h, context, index), x)
+    x = g.one("add", dense.attention(g, h, context, index), x)
     h = g.rms_norm(x, "post_attention_layernorm", eps=spec.eps)
     return g.one("add", mixture(g, h, context), x)
 

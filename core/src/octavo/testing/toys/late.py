@@ -14,8 +14,9 @@ Knows nothing of grammars.
 from __future__ import annotations
 
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
-from octavo.models import llama
-from octavo.models.decoder import Limits, N, R, T, head, hidden, sampling
+from octavo.models import dense
+from octavo.models.choosing import last_tokens, sampling, tokens
+from octavo.models.decoder import Limits, R, T, head, hidden
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Dim, Value
 from octavo_platforms.ops.scores import words_for
@@ -44,12 +45,8 @@ def program(toy: DecoderSpec, *, limits: Limits) -> ProgramDef:
 
 
 def _rows(g: GraphBuilder, toy: DecoderSpec, limits: Limits) -> Value:
-    given, source = (g.input(name, (T,), "int32") for name in ("token_ids", "token_from"))
-    owners = g.one("owners", given, g.input("query_starts", (Dim("R", plus=1),), "int32"))
-    seats = g.one("gather_rows", g.input("seat", (R,), "int32"), owners)
-    tokens = g.one("pick", given, source, seats, g.buffer("seat.token", (N,), "int32"))
     computed = g.input("computed", (R,), "int32")
-    return hidden(g, toy, llama.layer, tokens, computed, dtype="float32", limits=limits)
+    return hidden(g, toy, dense.layer, tokens(g), computed, dtype="float32", limits=limits)
 
 
 def _last(g: GraphBuilder) -> Value:
@@ -69,5 +66,5 @@ def _choice(g: GraphBuilder, vocab_size: int, *, is_masked: bool) -> None:
     positions = g.one("positions", g.input("token_ids", (T,), "int32"), starts, computed)
     rows, seat = g.one("gather_rows", positions, _last(g)), g.input("seat", (R,), "int32")
     chosen = g.one("sample", logits, sampling(g), seat, rows)
-    g.op("scatter_rows", g.buffer("seat.token", (N,), "int32"), seat, chosen)
+    g.op("scatter_rows", last_tokens(g), seat, chosen)
     g.output("tokens", chosen)

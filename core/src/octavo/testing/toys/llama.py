@@ -6,8 +6,9 @@ Three query heads share one KV head, so that grouped heads are told from plain o
 from __future__ import annotations
 
 from octavo.models.decoder import Limits
+from octavo.models.llama import llama_spec
 from octavo.models.registry import FAMILY_OF
-from octavo.models.spec import DecoderSpec, llama_spec
+from octavo.models.spec import DecoderSpec
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.tensor import DType
 

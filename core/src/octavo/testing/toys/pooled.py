@@ -29,9 +29,19 @@ def program(
     token_ids = g.input("token_ids", (T,), "int32")
     starts = g.input("query_starts", (Dim("R", plus=1),), "int32")
     positions = g.one("positions", token_ids, starts, g.input("computed", (R,), "int32"))
+    x = g.one("embedding", g.weight("embed_tokens.weight", (toy.vocab_size, toy.width)), token_ids)
+    x = encoded(g, x, toy, starts, positions)
+    if pooling == "mean":
+        g.output("pooled", g.one("mean_rows", x, starts))
+    else:
+        g.output("pooled", g.one("gather_rows", x, g.input("rows", (S,), "int32")))
+    return made.finish()
+
+
+def encoded(g: GraphBuilder, x: Value, toy: DecoderSpec, starts: Value, positions: Value) -> Value:
+    """Write rows through layers that look both ways, and a norm."""
     frequencies = g.literal("rope.frequencies", host(toy.rope.array()))
     table = g.one("rope_table", positions, frequencies, factor=toy.rope.factor)
-    x = g.one("embedding", g.weight("embed_tokens.weight", (toy.vocab_size, toy.width)), token_ids)
     for index in range(toy.layers):
         with g.scope(f"layers.{index}"):
             h = g.rms_norm(x, "attention_norm", eps=toy.eps)
@@ -39,12 +49,7 @@ def program(
             h = g.rms_norm(x, "mlp_norm", eps=toy.eps)
             up = g.one("silu", g.linear(h, "up", toy.ffn_width))
             x = g.one("add", g.linear(up, "down", toy.width), x)
-    x = g.rms_norm(x, "norm", eps=toy.eps)
-    if pooling == "mean":
-        g.output("pooled", g.one("mean_rows", x, starts))
-    else:
-        g.output("pooled", g.one("gather_rows", x, g.input("rows", (S,), "int32")))
-    return made.finish()
+    return g.rms_norm(x, "norm", eps=toy.eps)
 
 
 def _attention(g: GraphBuilder, h: Value, toy: DecoderSpec, starts: Value, table: Value) -> Value:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from octavo.models.decoder import Limits
-from octavo.testing.toys import experts, llama, windows
+from octavo.testing.toys import experts, latent, llama, recurrent, windows
 from octavo_platforms.program import ProgramDef
 
 VOCAB_SIZE = 101
@@ -19,7 +19,9 @@ LIMITS = Limits(max_step_tokens=32, max_requests=4, max_blocks=16, block_size=4)
 GENERATORS: Mapping[str, Callable[[], ProgramDef]] = MappingProxyType(
     {
         "llama": lambda: llama.program(llama.spec(), limits=LIMITS),
+        "latent": lambda: latent.program(llama.spec(), limits=LIMITS),
         "experts": lambda: experts.program(llama.spec(), limits=LIMITS),
+        "recurrent": lambda: recurrent.program(llama.spec(), limits=LIMITS),
         "windows": lambda: windows.program(llama.spec(), limits=LIMITS),
     }
 )

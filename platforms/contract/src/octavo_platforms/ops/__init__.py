@@ -7,8 +7,9 @@ says in float64 what every op means. To add an op: a shape rule with its shapes 
 line, an `Op` in the family's `OPS`, an oracle function, a tolerance, a conformance case. A
 plugin adds its own through the hook `private_ops` (private).
 
-The ops of `experts`, `encoder` and `adapters`, and windows of `attention`, only some models
-need: a platform that refuses them runs all others.
+The ops of `latent`, `recurrent`, `experts`, `encoder`, `cross`, `mixed` and `adapters`, and windows
+of `attention`, only some models need: a platform that refuses them runs all others. Those of
+`ranks` only programs of several ranks have.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from __future__ import annotations
 from octavo_platforms.ops import (
     adapters,
     choice,
+    cross,
     dense,
     encoder,
     experts,
+    latent,
+    mixed,
+    ranks,
+    recurrent,
     rows,
     scores,
     seats,
+    shaping,
     state,
 )
 from octavo_platforms.ops.op import Attrs, Catalogue, Emit, Emitter, Hook, Op, ShapeError
@@ -32,12 +39,18 @@ STANDARD = Catalogue(
         *rows.OPS,
         *dense.OPS,
         *state.OPS,
+        *latent.OPS,
+        *recurrent.OPS,
         *choice.OPS,
         *scores.OPS,
+        *shaping.OPS,
         *seats.OPS,
         *experts.OPS,
         *encoder.OPS,
+        *cross.OPS,
+        *mixed.OPS,
         *adapters.OPS,
+        *ranks.OPS,
     ]
 )
 

@@ -18,7 +18,8 @@ def _sample(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     At temperature 0 the largest logit wins, and of equal ones the lowest id. Else the largest
     of logits / temperature + noise, computed in float32, with the Gumbel noise of
     `octavo_platforms.philox` for the seed and the new token's position, positions + 1.
-    Gives the tokens, int32 [S].
+    Gives the tokens, int32 [S]; -1, no token, where the largest is not a finite number: some
+    logit is not-a-number or infinite, or all are minus infinity.
     """
     logits, settings, seats, positions = (tensor(types, index) for index in range(4))
     expect(len(logits.shape) == 2, f"logits have two axes, not {logits}")

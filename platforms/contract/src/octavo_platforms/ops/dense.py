@@ -23,11 +23,44 @@ def _linear(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
 
 
 def _rms_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
-    """X [..., E], weight [E]; eps -> x / sqrt(mean(x^2) + eps) * weight."""
-    x, weight = tensor(types, 0), tensor(types, 1)
+    """X [..., E], weight [E] or [H, E]; eps -> x / sqrt(mean(x^2) + eps) * (weight + offset).
+
+    A weight of two axes has a row for each head of x [T, H, E]. `offset` is 0 where nothing is
+    said, and is added in float32.
+    """
+    x = tensor(types, 0)
     real(attrs, "eps")
-    expect(weight.shape == x.shape[-1:], f"the norm weight {weight} does not fit {x}")
+    offset_of(attrs)
+    _fits_rows(x, tensor(types, 1))
     return (x,)
+
+
+def _layer_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [..., E], weight and bias [E] or [H, E]; eps -> the rows less their mean, over deviation.
+
+    (x - mean) / sqrt(mean((x - mean)^2) + eps) * (weight + offset) + bias. The bias may be left
+    out, and the weight with it; `offset` is as in `rms_norm`. Source: arXiv 1607.06450.
+    """
+    x = tensor(types, 0)
+    real(attrs, "eps")
+    offset_of(attrs)
+    for index in range(1, len(types)):
+        _fits_rows(x, tensor(types, index))
+    expect(len(types) <= 3, "a norm has a weight and a bias, no more")
+    return (x,)
+
+
+def _fits_rows(x: TensorType, weight: TensorType) -> None:
+    axes = len(weight.shape)
+    expect(
+        axes in (1, 2) and axes < len(x.shape) and weight.shape == x.shape[-axes:],
+        f"the norm weight {weight} does not fit {x}",
+    )
+
+
+def offset_of(attrs: Attrs) -> float:
+    """Give what a norm adds to its weight; 0 where nothing is said. Raises: ShapeError."""
+    return real(attrs, "offset") if "offset" in attrs else 0.0
 
 
 def _add_rms_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
@@ -41,13 +74,39 @@ def _add_rms_norm(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, 
 def _decompose_add_rms_norm(emit: Emit, inputs: Sequence[Value], attrs: Attrs) -> tuple[Value, ...]:
     x, residual, weight = inputs
     (total,) = emit("add", x, residual)
-    (normed,) = emit("rms_norm", total, weight, eps=attrs["eps"])
+    (normed,) = emit("rms_norm", total, weight, **attrs)
     return normed, total
 
 
 def _same(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """X -> a value of the same shape and dtype."""
     return (tensor(types, 0),)
+
+
+def _scale(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """x; factor -> x * factor, the factor a float32 and the product rounded once."""
+    real(attrs, "factor")
+    return _same(types, attrs)
+
+
+def _softcap(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """x; cap -> cap * tanh(x / cap), in float32 and rounded once. Source: arXiv 2408.00118."""
+    expect(real(attrs, "cap") > 0, "'cap' has to be positive")
+    return _same(types, attrs)
+
+
+def _clamp(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """x; low, high (None is no limit) -> x, held between both, which are rounded to its dtype."""
+    limits_of(attrs)
+    return _same(types, attrs)
+
+
+def limits_of(attrs: Attrs) -> tuple[float | None, float | None]:
+    """Give between what `clamp` holds; None for no limit. Raises: ShapeError."""
+    low = None if attrs.get("low") is None else real(attrs, "low")
+    high = None if attrs.get("high") is None else real(attrs, "high")
+    expect(low is None or high is None or low <= high, "'low' is above 'high'")
+    return low, high
 
 
 def _pair(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
@@ -107,6 +166,14 @@ RMS_NORM = Op(name="rms_norm", infer=_rms_norm)
 ADD = Op(name="add", infer=_pair)
 MUL = Op(name="mul", infer=_pair)
 SILU = Op(name="silu", infer=_same)
+SIGMOID = Op(name="sigmoid", infer=_same)
+GELU = Op(name="gelu", infer=_same)
+GELU_TANH = Op(name="gelu_tanh", infer=_same)
+RELU = Op(name="relu", infer=_same)
+SCALE = Op(name="scale", infer=_scale)
+SOFTCAP = Op(name="softcap", infer=_softcap)
+CLAMP = Op(name="clamp", infer=_clamp)
+LAYER_NORM = Op(name="layer_norm", infer=_layer_norm)
 CAST = Op(name="cast", infer=_cast)
 ROPE_TABLE = Op(name="rope_table", infer=_rope_table)
 ROTARY = Op(name="rotary", infer=_rotary)
@@ -114,5 +181,6 @@ ADD_RMS_NORM = Op(name="add_rms_norm", infer=_add_rms_norm, decompose=_decompose
 SILU_GATE = Op(name="silu_gate", infer=_silu_gate, decompose=_decompose_silu_gate)
 
 OPS = (
-    LINEAR, RMS_NORM, ADD, MUL, SILU, CAST, ROPE_TABLE, ROTARY, ADD_RMS_NORM, SILU_GATE,
+    LINEAR, RMS_NORM, ADD, MUL, SILU, SIGMOID, CAST, ROPE_TABLE, ROTARY, ADD_RMS_NORM, SILU_GATE,
+    LAYER_NORM, GELU, GELU_TANH, RELU, SCALE, SOFTCAP, CLAMP,
 )  # fmt: skip

@@ -14,21 +14,70 @@ Knows nothing of how a kernel splits its work.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from octavo_platforms.graph import Dim, Size, TensorType, ValueType
-from octavo_platforms.ops.op import Attrs, Op, expect, fixed, integer, tensor
+from octavo_platforms.graph import TensorType, ValueType
+from octavo_platforms.ops.op import Attrs, Op, expect, fixed, integer, multiple, real, tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a token's experts are chosen and weighed: the attributes of `route`."""
+
+    top_k: int
+    renormalise: bool
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    groups: int = 1
+    top_groups: int = 1
+    group_score: Literal["best", "two best"] = "best"
+    factor: float = 1.0
+
+
+def routing_of(attrs: Attrs) -> Routing:
+    """Read the attributes of `route`. Raises: ShapeError."""
+    expect(isinstance(attrs.get("renormalise"), bool), "'renormalise' has to be true or false")
+    score = attrs.get("score", "softmax")
+    group_score = attrs.get("group_score", "best")
+    expect(score in ("softmax", "sigmoid"), "'score' has to be softmax or sigmoid")
+    expect(group_score in ("best", "two best"), "'group_score' has to be best or two best")
+    found = Routing(
+        top_k=integer(attrs, "top_k"),
+        renormalise=bool(attrs["renormalise"]),
+        score="sigmoid" if score == "sigmoid" else "softmax",
+        groups=integer({"groups": 1, **attrs}, "groups"),
+        top_groups=integer({"top_groups": 1, **attrs}, "top_groups"),
+        group_score="two best" if group_score == "two best" else "best",
+        factor=real({"factor": 1.0, **attrs}, "factor"),
+    )
+    expect(0 < found.top_groups <= found.groups, "'top_groups' has to be at most 'groups'")
+    return found
 
 
 def _route(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
-    """Logits [T, X]; top_k, renormalise -> ids int32 [T, k], weights [T, k].
+    """Logits [T, X], bias [X] or absent -> ids int32 [T, k], weights [T, k].
 
-    The k largest logits, the largest first and of equal ones the lowest id; their shares of the
-    softmax over all experts, in float32, or over the chosen ones where `renormalise` says so.
+    A share is an expert's part of the softmax over all, or the sigmoid of its own logit, in
+    float32. Chosen are the k largest shares, the largest first and of equal ones the lowest id;
+    with a bias, by share and bias together; with `groups`, only from the `top_groups` best of as
+    many equal runs of experts, of equal ones the first, a group being as good as its best
+    expert or as its two best together. A weight is the expert's share, or its part of the chosen
+    ones' shares where `renormalise` says so, times `factor`; no weight knows the bias.
+
+    Attributes: as `Routing` has them; all but the first two may be absent.
     """
-    logits, count = tensor(types, 0), integer(attrs, "top_k")
+    logits, routing = tensor(types, 0), routing_of(attrs)
+    count, groups = routing.top_k, routing.groups
     expect(len(logits.shape) == 2, f"logits have two axes, not {logits}")
-    expect(0 < count <= fixed(logits.shape[1]), f"cannot choose {count} experts by {logits}")
-    expect(isinstance(attrs.get("renormalise"), bool), "'renormalise' has to be true or false")
+    num_experts = fixed(logits.shape[1])
+    expect(num_experts % groups == 0, f"{num_experts} experts are not {groups} equal groups")
+    open_experts = num_experts // groups * routing.top_groups
+    expect(0 < count <= open_experts, f"cannot choose {count} experts by {logits}")
+    if routing.group_score == "two best":
+        expect(num_experts // groups > 1, "groups of one expert have no two best ones")
+    if len(types) == 2:
+        bias = tensor(types, 1)
+        expect(bias.shape == logits.shape[1:], f"the bias {bias} does not fit {logits}")
     shape = (logits.shape[0], count)
     return TensorType(shape, "int32"), TensorType(shape, logits.dtype)
 
@@ -36,51 +85,51 @@ def _route(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
 def _group_rows(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Ids int32 [T, k], query_starts int32 [R+1]; num_experts X -> rows, places, counts.
 
-    Sorts the pairs of a token and an expert by expert, then by token; those of padding come
-    last. `rows` int32 [kT] is each pair's token, `places` int32 [T, k] where each token's pairs
-    went, `counts` int32 [X] how many pairs each expert has.
+    Sorts the pairs of a token and an expert by expert, then by token; those of padding, and of
+    the id X, which is nobody's, come last and are not counted. `rows` int32 [kT] is each pair's
+    token, `places` int32 [T, k] where each token's pairs went, `counts` int32 [X] how many pairs
+    each expert has.
     """
     ids = tensor(types, 0)
     tensor(types, 1)
     expect(len(ids.shape) == 2, f"ids have two axes, not {ids}")
     tokens, count = ids.shape[0], fixed(ids.shape[1])
     return (
-        TensorType((_times(tokens, count),), "int32"),
+        TensorType((multiple(tokens, count),), "int32"),
         TensorType(ids.shape, "int32"),
         TensorType((integer(attrs, "num_experts"),), "int32"),
     )
 
 
 def _grouped_linear(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
-    """X [A, I], weights [X, O, I], counts int32 [X] -> [A, O].
+    """X [A, I], weights [X, O, I], counts int32 [X], bias [X, O] or absent -> [A, O].
 
-    The first counts[0] rows are multiplied by weights[0].T, the next counts[1] by weights[1].T,
-    and so on; what rows past the last counted one give is undefined. Weights of an expert
-    without rows do not matter, not-a-number included.
+    The first counts[0] rows are multiplied by weights[0].T and get bias[0], the next counts[1]
+    by weights[1].T, and so on; what rows past the last counted one give is undefined. Weights
+    and biases of an expert without rows do not matter, not-a-number included.
     """
     x, weights, counts = tensor(types, 0), tensor(types, 1), tensor(types, 2)
     expect(len(weights.shape) == 3, f"expert weights have three axes, not {weights}")
     expect(x.shape[1:] == weights.shape[2:], f"{x} does not fit the weights {weights}")
     expect(x.dtype == weights.dtype, f"{x} and {weights} differ in dtype")
     expect(counts.shape == weights.shape[:1], f"{counts} is not one count for each of {weights}")
+    if len(types) == 4:
+        bias = tensor(types, 3)
+        expect(bias.shape == weights.shape[:2], f"the bias {bias} does not fit {weights}")
     return (TensorType((x.shape[0], weights.shape[1]), x.dtype),)
 
 
 def _combine(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Y [kT, E], places int32 [T, k], weights [T, k] -> [T, E].
 
-    Each token's rows of y, weighted and summed in float32.
+    Each token's rows of y, weighted and summed in float32. What a row holds whose weight is 0
+    does not matter, not-a-number included.
     """
     y, places, weights = tensor(types, 0), tensor(types, 1), tensor(types, 2)
     expect(places.shape == weights.shape, f"{places} and {weights} differ in shape")
-    expect(y.shape[0] == _times(places.shape[0], fixed(places.shape[1])), f"{y} is not k rows each")
+    rows = multiple(places.shape[0], fixed(places.shape[1]))
+    expect(y.shape[0] == rows, f"{y} is not k rows each")
     return (TensorType((places.shape[0], *y.shape[1:]), y.dtype),)
-
-
-def _times(size: Size, factor: int) -> Size:
-    if isinstance(size, Dim):
-        return Dim(size.symbol, size.times * factor, size.over, size.plus * factor)
-    return size * factor
 
 
 ROUTE = Op(name="route", infer=_route)

@@ -24,7 +24,19 @@ from octavo_platforms.graph import (
 )
 from octavo_platforms.tensor import DTYPES, DType, is_float
 
-Hook = Literal["bind_op", "bind_linear", "bind_attention", "bind_kv_write", "bind_kv_read"]
+Hook = Literal[
+    "bind_op",
+    "bind_linear",
+    "bind_attention",
+    "bind_kv_write",
+    "bind_kv_read",
+    "bind_collective",
+    "bind_kv_copy",
+    "bind_state_mixer",
+    "bind_latent_attention",
+    "bind_latent_rows",
+    "bind_cross_attention",
+]
 Attrs = Mapping[str, Attr]
 
 
@@ -141,6 +153,13 @@ def fixed(size: Size) -> int:
     if isinstance(size, Dim):
         raise ShapeError(f"the size {size} has to be an integer")
     return size
+
+
+def multiple(size: Size, factor: int) -> Size:
+    """Give a size so many times."""
+    if isinstance(size, Dim):
+        return Dim(size.symbol, size.times * factor, size.over, size.plus * factor)
+    return size * factor
 
 
 def expect(condition: bool, message: str) -> None:

@@ -43,13 +43,6 @@ def _positions(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...
     return (TensorType((tokens.shape[0],), "int32"),)
 
 
-def _request_of(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
-    """Rows int32 [S], query_starts int32 [R+1] -> int32 [S]; past the end, some request."""
-    rows = tensor(types, 0)
-    tensor(types, 1)
-    return (TensorType(rows.shape, "int32"),)
-
-
 def _slots(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Positions int32 [T], query_starts int32 [R+1], block_table int32 [R, M] -> int32 [T].
 
@@ -91,12 +84,11 @@ EMBEDDING = Op(name="embedding", infer=_embedding)
 GATHER_ROWS = Op(name="gather_rows", infer=_gather_rows)
 SCATTER_ROWS = Op(name="scatter_rows", infer=_scatter_rows, writes=(0,))
 POSITIONS = Op(name="positions", infer=_positions)
-REQUEST_OF = Op(name="request_of", infer=_request_of)
 SLOTS = Op(name="slots", infer=_slots)
 SPLIT = Op(name="split", infer=_split)
 HEADS = Op(name="heads", infer=_heads)
 FLATTEN = Op(name="flatten", infer=_flatten)
 
 OPS = (
-    EMBEDDING, GATHER_ROWS, SCATTER_ROWS, POSITIONS, REQUEST_OF, SLOTS, SPLIT, HEADS, FLATTEN,
+    EMBEDDING, GATHER_ROWS, SCATTER_ROWS, POSITIONS, SLOTS, SPLIT, HEADS, FLATTEN,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ops on logits beside the choice: forbidding tokens, and telling how likely one was.
+"""Ops on logits beside the choice: forbidding tokens, and telling how likely some were.
 
 Knows nothing of grammars or of who asks for probabilities.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo_platforms.graph import TensorType, ValueType
-from octavo_platforms.ops.op import Attrs, Op, expect, fixed, tensor
+from octavo_platforms.ops.op import Attrs, Op, expect, fixed, integer, tensor
 
 WORD_BITS = 32
 
@@ -43,7 +43,21 @@ def _score(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     return TensorType(ids.shape, "float32"), ids
 
 
+def _most_likely(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Logits [S, V]; count L -> ids int32 [S, L], logprobs float32 [S, L].
+
+    The likeliest ids in order, the lower of equal ones first, and the logarithms of their shares
+    of the softmax, in float32.
+    """
+    logits, count = tensor(types, 0), integer(attrs, "count")
+    expect(len(logits.shape) == 2, f"logits have two axes, not {logits}")
+    expect(0 < count <= fixed(logits.shape[1]), f"{logits} has no {count} likeliest ids")
+    shape = (logits.shape[0], count)
+    return TensorType(shape, "int32"), TensorType(shape, "float32")
+
+
 MASK_LOGITS = Op(name="mask_logits", infer=_mask_logits)
 SCORE = Op(name="score", infer=_score)
+MOST_LIKELY = Op(name="most_likely", infer=_most_likely)
 
-OPS = (MASK_LOGITS, SCORE)
+OPS = (MASK_LOGITS, SCORE, MOST_LIKELY)

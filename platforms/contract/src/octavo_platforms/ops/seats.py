@@ -18,7 +18,8 @@ from octavo_platforms.ops.op import Attrs, Op, ShapeError, expect, integer, tens
 def _pick(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Given int32 [A], source int32 [A], seats int32 [A], columns int32 [N] each -> int32 [A].
 
-    Source 0 keeps what was given; source k takes the k-th column at the element's seat.
+    Source 0 keeps what was given; source k takes the k-th column at the element's seat, where
+    -1, which `sample` gives for no token, counts as 0.
     """
     given, source, seats = (tensor(types, index) for index in range(3))
     expect(len(given.shape) == 1 and given.dtype == "int32", f"cannot pick into {given}")
@@ -75,6 +76,19 @@ def _accept(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     return TensorType((Dim(requests), width), "int32"), each, each, each
 
 
+def _last_rows(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """query_starts int32 [R+1], num_drafts int32 [R], num_tokens int32 [R] -> int32 [R].
+
+    The row of each request's last token that counts, once drafts were checked: `num_tokens`, as
+    `accept` gives it, is one more than were accepted, and the others stand behind. A request
+    without any tokens gives some token of the step.
+    """
+    starts, drafts, counts = (tensor(types, index) for index in range(3))
+    _each_request(drafts, starts)
+    _each_request(counts, starts)
+    return (TensorType((Dim(_requests(starts)),), "int32"),)
+
+
 def _each_request(found: TensorType, starts: TensorType) -> None:
     expect(found.shape == (Dim(_requests(starts)),), f"{found} is not one for each request")
 
@@ -97,5 +111,6 @@ PICK = Op(name="pick", infer=_pick)
 OWNERS = Op(name="owners", infer=_owners)
 DRAFT_ROWS = Op(name="draft_rows", infer=_draft_rows)
 ACCEPT = Op(name="accept", infer=_accept)
+LAST_ROWS = Op(name="last_rows", infer=_last_rows)
 
-OPS = (PICK, OWNERS, DRAFT_ROWS, ACCEPT)
+OPS = (PICK, OWNERS, DRAFT_ROWS, ACCEPT, LAST_ROWS)

@@ -47,24 +47,46 @@ def _kv_read(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     return TensorType(shape, dtype), TensorType(shape, dtype)
 
 
+def _state_copy(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """Sources int32 [C], targets int32 [C], state -> nothing.
+
+    Makes blocks of a paged state, or rows of a recurrent one, what others are. All are read
+    before any is written; no two targets are equal but the null block, which padding copies to
+    itself.
+    """
+    sources, targets = tensor(types, 0), tensor(types, 1)
+    state(types, 2)
+    expect(sources == targets and len(sources.shape) == 1, f"{targets} is not one for {sources}")
+    return ()
+
+
 def _attention(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Q [T, H, D], query_starts int32 [R+1], computed int32 [R], block_table int32 [R, M], state.
 
+    Behind them sinks [H], or nothing: each is a score that its head has beside those of positions,
+    neither scaled nor bent, which takes its share of the softmax and stands for no value.
+
     Token i of request r stands at position p = computed[r] + i and attends to positions
     0..p of its own request, which the state already holds; with a `window` of W tokens, to
-    p-W+1..p of them alone. Head h reads KV head h * K / H.
-    Attributes: scale, num_kv_heads, window (tokens, or None), lengths: "host", where
-    `computed` is what the launch says, or "device", where a node makes it and the launch's own
-    is an upper bound. Gives [T, H, D].
+    p-W+1..p of them alone. Blocks that stand wholly before computed[r]-W+1 may be null by then:
+    nobody keeps them. Head h reads KV head h * K / H.
+    A `softcap` of C makes each score, scaled, C * tanh(score / C).
+    Attributes: scale, num_kv_heads, window (tokens, or None), softcap (or None), lengths: "host",
+    where `computed` is what the launch says, or "device", where a node makes it and the launch's
+    own is an upper bound. Gives [T, H, D].
     """
     q, table = tensor(types, 0), tensor(types, 3)
     state(types, 4)
     real(attrs, "scale")
     lengths_of(attrs)
+    softcap_of(attrs)
     expect(len(q.shape) == 3, f"queries have three axes, not {q}")
     expect(len(table.shape) == 2, f"a block table has two axes, not {table}")
     expect(fixed(q.shape[1]) % integer(attrs, "num_kv_heads") == 0, "H is no multiple of K")
     expect((window_of(attrs) or 1) > 0, "a window has to hold the token itself")
+    if len(types) == 6:
+        sinks = tensor(types, 5)
+        expect(sinks.shape == q.shape[1:2], f"{sinks} are not one for each head of {q}")
     return (q,)
 
 
@@ -93,6 +115,15 @@ def window_of(attrs: Attrs) -> int | None:
     return None if attrs.get("window") is None else integer(attrs, "window")
 
 
+def softcap_of(attrs: Attrs) -> float | None:
+    """Give what the scores of an attention stay below, None for no limit. Raises: ShapeError."""
+    if attrs.get("softcap") is None:
+        return None
+    found = real(attrs, "softcap")
+    expect(found > 0, "a softcap has to be positive")
+    return found
+
+
 def lengths_of(attrs: Attrs) -> Lengths:
     """Tell who knows how long contexts are; the host, where nothing is said. Raises: ShapeError."""
     found = attrs.get("lengths", "host")
@@ -102,6 +133,7 @@ def lengths_of(attrs: Attrs) -> Lengths:
 
 KV_WRITE = Op(name="kv_write", infer=_kv_write, hook="bind_kv_write", writes=(3,))
 KV_READ = Op(name="kv_read", infer=_kv_read, hook="bind_kv_read")
+STATE_COPY = Op(name="state_copy", infer=_state_copy, hook="bind_kv_copy", writes=(2,))
 ATTENTION = Op(name="attention", infer=_attention, hook="bind_attention")
 ROTARY_KV_WRITE = Op(
     name="rotary_kv_write",
@@ -111,4 +143,4 @@ ROTARY_KV_WRITE = Op(
     decompose=_decompose_rotary_kv_write,
 )
 
-OPS = (KV_WRITE, KV_READ, ATTENTION, ROTARY_KV_WRITE)
+OPS = (KV_WRITE, KV_READ, STATE_COPY, ATTENTION, ROTARY_KV_WRITE)

@@ -12,7 +12,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from octavo_jax.ops import adapters, choice, dense, encoder, experts, rope, rows, scores, seats
+from octavo_jax.ops import (
+    adapters,
+    choice,
+    dense,
+    encoder,
+    experts,
+    mixed,
+    recurrent,
+    rope,
+    rows,
+    scores,
+    seats,
+    shaping,
+)
 from octavo_platforms.graph import TensorType
 from octavo_platforms.platform import Kernel, Unsupported
 from octavo_platforms.specs import LinearSpec, OpSpec
@@ -24,9 +37,12 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         **rope.MAKERS,
         **choice.MAKERS,
         **scores.MAKERS,
+        **shaping.MAKERS,
         **seats.MAKERS,
         **experts.MAKERS,
         **encoder.MAKERS,
+        **mixed.MAKERS,
+        **recurrent.MAKERS,
         **adapters.MAKERS,
     }
 )

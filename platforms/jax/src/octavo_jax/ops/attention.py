@@ -37,7 +37,12 @@ def bind_attention(spec: AttentionSpec) -> StateKernel:
     """Give attention at one spec."""
 
     def run(
-        q: Array, query_starts: Array, computed: Array, block_table: Array, state: Planes
+        q: Array,
+        query_starts: Array,
+        computed: Array,
+        block_table: Array,
+        state: Planes,
+        sinks: Array | None = None,
     ) -> Array:
         return attention(
             q,
@@ -47,6 +52,8 @@ def bind_attention(spec: AttentionSpec) -> StateKernel:
             state,
             scale=spec.scale,
             window=spec.window,
+            softcap=spec.softcap,
+            sinks=sinks,
         )
 
     return state_kernel("jax.attention", run)
@@ -73,6 +80,7 @@ class Queries(NamedTuple):
     position: Array
     scale: float
     window: int | None
+    softcap: float | None
 
 
 class Sums(NamedTuple):
@@ -92,16 +100,28 @@ def attention(
     *,
     scale: float,
     window: int | None = None,
+    softcap: float | None = None,
+    sinks: Array | None = None,
 ) -> Array:
     """Attend each new token to its own request's past and to itself.
 
     Shapes: q [T, H, D]; query_starts [R+1]; computed [R]; block_table [R, M]; each plane
         [B, P, K, D]; returns [T, H, D], zeros for padding.
     Dtypes: as q; scores and sums are float32.
-    Units: `window` is how many tokens are seen, None for all.
+    Units: `window` is how many tokens are seen, None for all. The keys of a lone plane are its
+        values too.
     """
     tiles = cut(len(q), query_starts, computed)
-    found = attend_tiles(q, tiles, block_table, state, scale=scale, window=window)
+    found = attend_tiles(
+        q,
+        tiles,
+        block_table,
+        state,
+        scale=scale,
+        window=window,
+        softcap=softcap,
+        sinks=sinks,
+    )
     is_padding = jnp.arange(len(q)) >= query_starts[-1]
     return jnp.where(is_padding[:, None, None], 0, found)
 
@@ -114,6 +134,8 @@ def attend_tiles(
     *,
     scale: float,
     window: int | None,
+    softcap: float | None = None,
+    sinks: Array | None = None,
 ) -> Array:
     """Attend each token of a tile to the positions up to the one that the tile says it has.
 
@@ -132,15 +154,12 @@ def attend_tiles(
     def step(index: Array | int, sums: Sums) -> Sums:
         blocks = lax.dynamic_slice_in_dim(table, index * chunk, chunk, axis=1)
         first = index * chunk * block_size
-        keys, values = (_gathered(plane, blocks) for plane in state)
-        return _attended(Queries(queries, seen, scale, window), keys, values, first, sums)
+        planes = [_gathered(plane, blocks) for plane in state]
+        asking = Queries(queries, seen, scale, window, softcap)
+        return _attended(asking, planes[0], planes[-1], first, sums)
 
     shape = queries.shape[:3]
-    sums = Sums(
-        jnp.full((*shape, 1), _LOW, jnp.float32),
-        jnp.zeros((*shape, 1), jnp.float32),
-        jnp.zeros((*shape, width), jnp.float32),
-    )
+    sums = _at_first((*shape, width), group, sinks)
     if table.shape[1] == chunk:
         sums = step(0, sums)
     else:
@@ -150,6 +169,17 @@ def attend_tiles(
     found = found.reshape(num_tiles, num_kv_heads, tile_tokens, group, width).swapaxes(1, 2)
     found = found.reshape(num_tiles, tile_tokens, num_heads, width)
     return found.at[tiles.tile, tiles.place].get(mode="clip")
+
+
+def _at_first(shape: tuple[int, ...], group: int, sinks: Array | None) -> Sums:
+    """Give the sums before any position: nothing, or each head's sink, which has no value."""
+    values = jnp.zeros(shape, jnp.float32)
+    if sinks is None:
+        none = jnp.zeros((*shape[:3], 1), jnp.float32)
+        return Sums(jnp.full_like(none, _LOW), none, values)
+    own = jnp.tile(sinks.astype(jnp.float32).reshape(-1, group), (1, shape[2] // group))
+    largest = jnp.broadcast_to(own[None, :, :, None], (*shape[:3], 1))
+    return Sums(largest, jnp.ones_like(largest), values)
 
 
 def cut(num_tokens: int, query_starts: Array, computed: Array) -> Tiles:
@@ -181,8 +211,11 @@ def _attended(queries: Queries, keys: Array, values: Array, first: Array | int, 
     """
     positions = first + jnp.arange(keys.shape[1], dtype=jnp.int32)
     last = jnp.max(queries.position, axis=(1, 2))
-    is_written = positions <= last[:, None]
-    values = jnp.where(is_written[:, :, None, None], values, 0).astype(jnp.float32)
+    is_read = positions <= last[:, None]
+    if queries.window is not None:
+        asking = jnp.where(queries.position < 0, last[:, None, None], queries.position)
+        is_read &= positions > jnp.min(asking, axis=(1, 2))[:, None] - queries.window
+    values = jnp.where(is_read[:, :, None, None], values, 0).astype(jnp.float32)
 
     scores = jnp.einsum(
         "nkgd,nckd->nkgc",
@@ -194,7 +227,11 @@ def _attended(queries: Queries, keys: Array, values: Array, first: Array | int, 
     is_seen = positions <= queries.position[..., None]
     if queries.window is not None:
         is_seen &= positions > queries.position[..., None] - queries.window
-    scores = jnp.where(is_seen, scores * jnp.float32(queries.scale), -jnp.inf)
+    scores = scores * jnp.float32(queries.scale)
+    if queries.softcap is not None:
+        cap = jnp.float32(queries.softcap)
+        scores = cap * jnp.tanh(scores / cap)
+    scores = jnp.where(is_seen, scores, -jnp.inf)
     largest = jnp.maximum(sums.largest, jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - largest)
     kept = jnp.exp(sums.largest - largest)

@@ -32,7 +32,9 @@ def sample(logits: Array, seat_sampling: Array, seats: Array, positions: Array) 
         return jnp.where(is_hot, scores, wide)
 
     scores = lax.cond(jnp.any(is_hot), noisy, lambda: wide)
-    return jnp.argmax(scores, axis=-1).astype(jnp.int32)
+    found = jnp.argmax(scores, axis=-1)
+    top = jnp.take_along_axis(scores, found[:, None], axis=1)[:, 0]
+    return jnp.where(jnp.isfinite(top), found, -1).astype(jnp.int32)
 
 
 MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(

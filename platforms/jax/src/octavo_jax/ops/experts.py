@@ -20,22 +20,46 @@ from jax import Array, lax
 from octavo_jax.ops.attention import cut
 from octavo_jax.ops.dense import linear
 from octavo_jax.ops.rows import take
+from octavo_platforms.ops.experts import Routing, routing_of
 from octavo_platforms.ops.op import integer
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
 
 
 def _route(spec: OpSpec) -> Kernel:
-    top_k, renormalise = integer(dict(spec.attrs), "top_k"), bool(spec.attr("renormalise"))
+    routing = routing_of(dict(spec.attrs))
 
-    def run(logits: Array) -> tuple[Array, Array]:
+    def run(logits: Array, *biases: Array) -> tuple[Array, Array]:
         wide = logits.astype(jnp.float32)
+        is_softmax = routing.score == "softmax"
+        shares = jax.nn.softmax(wide, axis=-1) if is_softmax else jax.nn.sigmoid(wide)
+        # Without a bias logits choose: shares that lie close together may round to the same.
+        by = shares + biases[0].astype(jnp.float32) if biases else wide
+        if routing.groups > 1:
+            by = _in_best_groups(by, by if biases else shares, routing)
         # `top_k` orders zeros by their sign; of equal logits the lowest id has to be first.
-        chosen, ids = lax.top_k(jnp.where(wide == 0, 0, wide), top_k)
-        total = jax.nn.logsumexp(chosen if renormalise else wide, axis=-1, keepdims=True)
-        return ids.astype(jnp.int32), jnp.exp(chosen - total).astype(logits.dtype)
+        _, ids = lax.top_k(jnp.where(by == 0, 0, by), routing.top_k)
+        if routing.renormalise and is_softmax:
+            found = jax.nn.softmax(jnp.take_along_axis(wide, ids, -1), axis=-1)
+        else:
+            found = jnp.take_along_axis(shares, ids, -1)
+            if routing.renormalise:
+                found = found / jnp.sum(found, axis=-1, keepdims=True)
+        return ids.astype(jnp.int32), (found * routing.factor).astype(logits.dtype)
 
     return Kernel(name="jax.route", run=run)
+
+
+def _in_best_groups(by: Array, shares: Array, routing: Routing) -> Array:
+    """Close the groups that are not among the best. Shapes: [T, X], [T, X]; returns [T, X]."""
+    grouped = by.reshape(len(by), routing.groups, -1)
+    if routing.group_score == "best":
+        scores = jnp.max(grouped, axis=-1)
+    else:
+        scores = jnp.sum(lax.top_k(shares.reshape(grouped.shape), 2)[0], axis=-1)
+    _, best = lax.top_k(jnp.where(scores == 0, 0, scores), routing.top_groups)
+    is_open = jnp.any(best[..., None] == jnp.arange(routing.groups), axis=1)
+    return jnp.where(is_open[..., None], grouped, -jnp.inf).reshape(by.shape)
 
 
 def _group_rows(spec: OpSpec) -> Kernel:
@@ -55,14 +79,18 @@ def _group_rows(spec: OpSpec) -> Kernel:
     return Kernel(name="jax.group_rows", run=run)
 
 
-def grouped_linear(x: Array, weights: Array, counts: Array) -> Array:
-    """Multiply each run of rows by its own weight. Shapes: [A, I], [X, O, I], [X]; [A, O]."""
+def grouped_linear(x: Array, weights: Array, counts: Array, *biases: Array) -> Array:
+    """Multiply each run of rows by its own weight, and add its bias.
+
+    Shapes: x [A, I]; weights [X, O, I]; counts [X]; bias, where there is one, [X, O]; [A, O].
+    """
     starts = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts, dtype=jnp.int32)])
     tiles = cut(len(x), starts, jnp.zeros_like(counts))
 
     def one(tile: tuple[Array, Array]) -> Array:
         expert, rows = tile
-        return linear(take(x, rows), take(weights, expert))
+        own = (take(each, expert) for each in (weights, *biases))
+        return linear(take(x, rows), *own)
 
     found: Array = lax.map(one, (tiles.request, tiles.token))
     made: Array = found.at[tiles.tile, tiles.place].get(mode="clip")
@@ -72,7 +100,8 @@ def grouped_linear(x: Array, weights: Array, counts: Array) -> Array:
 def combine(y: Array, places: Array, weights: Array) -> Array:
     """Sum each token's rows by weight. Shapes: y [kT, E]; places, weights [T, k]; [T, E]."""
     own = take(y, places).astype(jnp.float32)
-    return jnp.sum(own * weights.astype(jnp.float32)[..., None], axis=1).astype(y.dtype)
+    shares = weights.astype(jnp.float32)[..., None]
+    return jnp.sum(jnp.where(shares == 0, 0, own * shares), axis=1).astype(y.dtype)
 
 
 MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(

@@ -23,6 +23,11 @@ def rope_table(positions: Array, frequencies: Array, *, factor: float) -> Array:
     Shapes: positions [T]; frequencies [D/2]; returns float32 [T, D].
     """
     angles = positions.astype(jnp.float32)[:, None] * jnp.asarray(frequencies, jnp.float32)
+    return table_of(angles, factor=factor)
+
+
+def table_of(angles: Array, *, factor: float) -> Array:
+    """Give cosines, then sines, times a factor. Shapes: angles [T, D/2]; returns [T, D]."""
     table = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
     scaled = table if factor == 1.0 else table * jnp.float32(factor)
     return _kept(scaled)

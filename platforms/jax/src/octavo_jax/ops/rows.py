@@ -101,7 +101,6 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "gather_rows": _plain("gather_rows", take),
         "scatter_rows": _plain("scatter_rows", scatter_rows),
         "positions": _plain("positions", positions),
-        "request_of": _plain("request_of", request_of),
         "slots": _slots,
         "split": _split,
         "heads": _heads,

@@ -22,7 +22,7 @@ def pick(given: Array, source: Array, seats: Array, *columns: Array) -> Array:
     """Take from a seat's columns where a source says so. Shapes: [A] thrice, [N] each; [A]."""
     found = given
     for index, column in enumerate(columns, 1):
-        found = jnp.where(source == index, take(column, seats), found)
+        found = jnp.where(source == index, jnp.maximum(take(column, seats), 0), found)
     return found
 
 
@@ -65,6 +65,11 @@ def accept(
     return tokens, num_tokens, last, known
 
 
+def last_rows(query_starts: Array, num_drafts: Array, num_tokens: Array) -> Array:
+    """Name each request's last token that counts. Shapes: [R+1], [R], [R]; returns [R]."""
+    return jnp.maximum(query_starts[1:] - 2 - num_drafts + num_tokens, 0)
+
+
 def _wide(name: str, run: Callable[..., object]) -> Callable[[OpSpec], Kernel]:
     return lambda spec: Kernel(
         name=f"jax.{name}", run=partial(run, width=integer(dict(spec.attrs), "width"))
@@ -77,5 +82,6 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "owners": lambda spec: Kernel(name="jax.owners", run=owners),
         "draft_rows": _wide("draft_rows", draft_rows),
         "accept": _wide("accept", accept),
+        "last_rows": lambda spec: Kernel(name="jax.last_rows", run=last_rows),
     }
 )

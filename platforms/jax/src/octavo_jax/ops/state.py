@@ -31,16 +31,16 @@ def bind_kv_read(spec: KVReadSpec) -> StateKernel:
 def kv_write(k: Array, v: Array, slots: Array, state: Planes) -> tuple[Planes]:
     """Store keys and values. Shapes: k, v [T, K, D]; slots [T]; gives the new planes."""
     keys, values = state
-    return ((_written(keys, slots, k), _written(values, slots, v)),)
+    return ((written(keys, slots, k), written(values, slots, v)),)
 
 
 def kv_read(slots: Array, state: Planes) -> Planes:
     """Give back what slots hold. Shapes: slots [T]; returns k and v, [T, K, D]."""
-    keys, values = state
-    return take(by_slot(keys), slots), take(by_slot(values), slots)
+    return tuple(take(by_slot(plane), slots) for plane in state)
 
 
-def _written(plane: Array, slots: Array, rows: Array) -> Array:
+def written(plane: Array, slots: Array, rows: Array) -> Array:
+    """Give a plane with rows stored by slot. Shapes: [B, P, ...]; slots [T]; rows [T, ...]."""
     if len(slots) == 1:  # XLA fuses a scatter of one row with its readers, and copies the plane
         slots, rows = jnp.repeat(slots, 2), jnp.repeat(rows, 2, axis=0)
     return by_slot(plane).at[slots].set(rows).reshape(plane.shape)

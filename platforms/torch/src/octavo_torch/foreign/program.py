@@ -1,4 +1,4 @@
-"""The program of a foreign model: `forward` is a module's, `sample` the base's.
+"""The program of a foreign model: `forward` is a module's, what surrounds it is the base's.
 
     StepInputs ─> token ids, positions ─> module ─> logits of the chosen rows
                   attend, once a layer ──┘ │
@@ -34,12 +34,14 @@ from octavo_torch.foreign.proof import prove
 from octavo_torch.foreign.rehearsal import Rehearsed
 from octavo_torch.foreign.steps import Part, step
 from octavo_torch.parcel import Cargo, sent
-from octavo_torch.program import TorchPending, TorchProgram, recorded
+from octavo_torch.program import TorchProgram
+from octavo_torch.results import TorchRef, launched
 from octavo_torch.states import allocated
 
 Shapes = Callable[[ProgramDef], ShapePolicy]
 
 ATTEND, FORWARD, SAMPLE, LOGITS = "attend", "forward", "sample", "logits"
+TOKENS, TOKEN_IDS = "tokens", "token_ids"
 OWN_ATTENTION = "eager"
 PIECE_TOKENS = 256
 _MISFITS: Mapping[str, str] = MappingProxyType(
@@ -118,27 +120,28 @@ class ForeignProgram:
         self._vocab_size = vocab_size
         self._context = context
         self._forward: _Forward | None = _Forward(module, spec, context, vocab_size)
-        self._chooser = TorchProgram(_only_sample(spec), context, policy)
+        self._around = TorchProgram(_around(spec), context, policy)
 
     @property
     def entries(self) -> frozenset[str]:
         """Give the names of the entries."""
-        return self._chooser.entries | ({FORWARD} if self._forward is not None else frozenset())
+        if self._forward is None:
+            return frozenset()
+        return self._around.entries - {TOKENS} | {FORWARD}
 
     @property
     def shape_policy(self) -> ShapePolicy:
         """Ask for what the base asks for."""
-        return self._chooser.shape_policy
+        return self._around.shape_policy
 
     def launch(self, inputs: StepInputs) -> Pending:
         """Run one entry. Its arrays are copied, so that their owner may reuse them."""
         if inputs.entry != FORWARD:
-            return self._chooser.launch(inputs)
-        assert self._forward is not None, "a closed program launches nothing"
+            return self._around.launch(inputs)
         with torch.inference_mode():
-            logits = self._forward.run(inputs)
+            logits = self._logits(inputs)
         cut = {LOGITS: (slice(inputs.shape.num_rows),)}
-        return TorchPending({LOGITS: logits}, recorded(self._context), cut)
+        return launched({LOGITS: logits}, self._context, cut)
 
     def warm_up(self, report: Report) -> None:
         """Run steps such as the first requests will bring, on the null block and seat."""
@@ -154,7 +157,7 @@ class ForeignProgram:
     def close(self) -> None:
         """Let go of the module and its states."""
         self._forward = None
-        self._chooser.close()
+        self._around.close()
 
     def prove(self, name: str) -> None:
         """Hold the module in chunks against itself as a whole. Raises: CannotLoad."""
@@ -162,13 +165,20 @@ class ForeignProgram:
         assert forward is not None, "a closed program proves nothing"
         with torch.inference_mode():
             prove(
-                forward.run,
+                self._logits,
                 forward.whole,
                 name=name,
                 state=self._state,
                 num_blocks=self._num_blocks,
                 vocab_size=self._vocab_size,
             )
+
+    def _logits(self, inputs: StepInputs) -> Tensor:
+        """Read the step's tokens, given or kept. Shapes: returns [S, V]."""
+        assert self._forward is not None, "a closed program launches nothing"
+        ids = self._around.launch(replace(inputs, entry=TOKENS)).ref(TOKEN_IDS)
+        assert isinstance(ids, TorchRef)
+        return self._forward.run(inputs, ids.tensor)
 
     def _rehearse(self, queries: Sequence[int]) -> None:
         width = -(-max(queries) // self._state.block_size)
@@ -193,14 +203,14 @@ class _Forward:
         self._vocab_size = vocab_size
         self._attention = PagedAttention(bound, allocated(state, spec, context.memory))
 
-    def run(self, inputs: StepInputs) -> Tensor:
-        """Give the logits of the chosen rows. Shapes: returns [S, V]."""
+    def run(self, inputs: StepInputs, token_ids: Tensor) -> Tensor:
+        """Give the logits of the chosen rows. Shapes: token_ids [T]; returns [S, V]."""
         if not len(inputs.token_ids):
             return torch.empty((0, self._vocab_size), dtype=self._dtype, device=self._device)
         given = self._given(inputs)
         attention = StepAttention(self._attention, inputs, given, self._device)
         made = self._module(
-            input_ids=given["token_ids"].long()[None],
+            input_ids=token_ids.long()[None],
             position_ids=attention.positions.long()[None],
             use_cache=False,
             logits_to_keep=given["rows"].long(),
@@ -222,7 +232,7 @@ class _Forward:
 
     def _given(self, inputs: StepInputs) -> dict[str, Tensor]:
         arrays = arrays_of(inputs)
-        names = sorted({*self._attention.inputs, "token_ids", "rows"})
+        names = sorted({*self._attention.inputs, "rows"})
         cargo: list[Cargo] = []
         for name in names:
             array = arrays[name]
@@ -270,9 +280,12 @@ def _name(misfit: object) -> str:
     return str(misfit[0] if isinstance(misfit, tuple) else misfit)
 
 
-def _only_sample(spec: CompileSpec) -> CompileSpec:
-    program = replace(spec.program, entries={SAMPLE: spec.program.entries[SAMPLE]}, states=())
-    bound = Binding({SAMPLE: spec.binding.entries[SAMPLE]}, {})
+def _around(spec: CompileSpec) -> CompileSpec:
+    """Keep what is before and after the module: tokens, and what chooses them."""
+    bound_entries = {name: entry for name, entry in spec.binding.entries.items() if name != ATTEND}
+    entries = {name: spec.program.entries[name] for name in bound_entries}
+    program = replace(spec.program, entries=entries, states=())
+    bound = Binding(bound_entries, {})
     return replace(spec, program=program, binding=bound, num_blocks={})
 
 

@@ -10,7 +10,20 @@ from types import MappingProxyType
 
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
-from octavo_torch.ops import adapters, choice, dense, encoder, experts, rope, rows, scores, seats
+from octavo_torch.ops import (
+    adapters,
+    choice,
+    dense,
+    encoder,
+    experts,
+    mixed,
+    recurrent,
+    rope,
+    rows,
+    scores,
+    seats,
+    shaping,
+)
 
 Make = Callable[[OpSpec], Kernel]
 
@@ -21,14 +34,22 @@ MAKERS: Mapping[str, Make] = MappingProxyType(
         **rope.MAKERS,
         **choice.MAKERS,
         **scores.MAKERS,
+        **shaping.MAKERS,
         **seats.MAKERS,
         **experts.MAKERS,
         **encoder.MAKERS,
+        **mixed.MAKERS,
+        **recurrent.MAKERS,
         **adapters.MAKERS,
     }
 )
 WITHOUT_WAITING: Mapping[str, Make] = MappingProxyType(
-    {**choice.WITHOUT_WAITING, **experts.WITHOUT_WAITING, **adapters.WITHOUT_WAITING}
+    {
+        **choice.WITHOUT_WAITING,
+        **shaping.WITHOUT_WAITING,
+        **experts.WITHOUT_WAITING,
+        **adapters.WITHOUT_WAITING,
+    }
 )
 
 

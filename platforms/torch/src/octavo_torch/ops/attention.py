@@ -3,8 +3,9 @@
     sort out (once a step) ─> gather blocks ─> clean unwritten slots ─> attend ─> put in place
 
 Query heads that share a KV head are folded into the rows of one matrix, so that keys and
-values are never repeated. How a gathered bucket is attended to is given, so that a plugin
-with a faster way for its device brings that way and nothing else.
+values are never repeated; a state's only plane is keys and values both. How a gathered bucket
+is attended to is given, so that a plugin with a faster way for its device brings that way and
+nothing else.
 
 Knows nothing of how requests are sorted out (`buckets`).
 """
@@ -12,6 +13,7 @@ Knows nothing of how requests are sorted out (`buckets`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -43,16 +45,64 @@ def sdpa_decode(
     return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=scale)
 
 
+def capped_decode(
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    *,
+    cap: float | None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """Attend as `sdpa_decode` does, by scores that a cap bends: cap * tanh(score / cap).
+
+    Shapes: sinks are as wide as q but in the last axis, or may be repeated until they are.
+    Source: arXiv 2408.00118; sinks, arXiv 2309.17453.
+    """
+    scores = torch.matmul(q.float(), keys.float().transpose(-1, -2)).mul_(scale)
+    if cap is not None:
+        scores = scores.div_(cap).tanh_().mul_(cap)
+    if mask is not None:
+        scores = scores + mask
+    if sinks is not None:
+        beside = sinks.float().expand(*scores.shape[:-1], 1)
+        shares = torch.cat([scores, beside], -1).softmax(-1)[..., :-1]
+        return torch.matmul(shares, values.float()).to(q.dtype)
+    return torch.matmul(scores.softmax(-1), values.float()).to(q.dtype)
+
+
+def decoding(spec: AttentionSpec) -> Decode:
+    """Give torch's way to attend to what was gathered, by what a spec asks for."""
+    if spec.softcap is None:
+        return sdpa_decode
+    return partial(capped_decode, cap=spec.softcap)
+
+
+def with_sinks(
+    decode: Decode, sinks: Tensor | None, spec: AttentionSpec, queries: int = 1
+) -> Decode:
+    """Give the way to attend that knows a node's sinks, where it has some.
+
+    Shapes: sinks [H]; a KV head has as many rows as heads share it, for each of the queries.
+    """
+    if sinks is None:
+        return decode
+    by_row = sinks.view(spec.num_kv_heads, -1).repeat(1, queries)[..., None]
+    return partial(capped_decode, cap=spec.softcap, sinks=by_row)
+
+
 def attention(
     spec: AttentionSpec,
     device: torch.device,
     *,
     name: str = "torch.attention",
     layouts: tuple[StateLayout, ...] = LAYOUTS,
-    decode: Decode = sdpa_decode,
+    decode: Decode | None = None,
     mask_dtype: torch.dtype | None = None,
 ) -> StateKernel:
     """Make attention, with a way to attend to buckets and the dtype that its masks have."""
+    decode = decode or decoding(spec)
     masks = TORCH_OF[spec.dtype] if mask_dtype is None else mask_dtype
 
     def at(layout: StateLayout) -> Kernel:
@@ -76,7 +126,7 @@ class _Paged:
         self._spec = spec
         self._is_slots_first = layout == SLOTS_FIRST
         self._decode = decode
-        self._scratch: tuple[Tensor, Tensor] | None = None
+        self._scratch: Planes | None = None
         self._heads_at: Tensor | None = None
         block_bytes = spec.state.bytes_per_block // spec.state.layers
         self._sorter = Sorter(
@@ -100,52 +150,62 @@ class _Paged:
         computed: Tensor,
         block_table: Tensor,
         state: Planes,
+        sinks: Tensor | None = None,
         *,
         prepared: Sorted,
     ) -> Tensor:
         """Attend each new token to its own request's past and to itself."""
+        decode = with_sinks(self._decode, sinks, self._spec)
         if not prepared.longs and len(prepared.buckets) == 1:
             (bucket,) = prepared.buckets
             if bucket.tokens is None:
-                return self._attend_bucket(q, state, bucket)
+                return self._attend_bucket(q, state, bucket, decode)
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         for bucket in prepared.buckets:
             assert bucket.tokens is not None
             mine = q.index_select(0, bucket.tokens)
-            out.index_copy_(0, bucket.tokens, self._attend_bucket(mine, state, bucket))
+            found = self._attend_bucket(mine, state, bucket, decode)
+            out.index_copy_(0, bucket.tokens, found)
         for long in prepared.longs:
-            self._attend_long(q[long.start : long.stop], state, long, out[long.start : long.stop])
+            own = slice(long.start, long.stop)
+            self._attend_long(q[own], state, long, out[own], sinks)
         return out
 
-    def _attend_bucket(self, q: Tensor, state: Planes, bucket: Bucket) -> Tensor:
+    def _attend_bucket(self, q: Tensor, state: Planes, bucket: Bucket, decode: Decode) -> Tensor:
         spec = self._spec
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(q.shape[0], spec.num_kv_heads, groups, spec.head_width)
         index = bucket.blocks
         if not self._is_slots_first:
             index = (self._first_rows(state[0]) + index).view(-1)
-        keys, values = (
+        planes = [
             self._gathered(plane, scratch, bucket, index)
             for plane, scratch in zip(state, self._space(state, bucket), strict=True)
-        )
-        found = self._decode(folded, keys, values, bucket.mask, spec.scale)
+        ]
+        found = decode(folded, planes[0], planes[-1], bucket.mask, spec.scale)
         return found.reshape(q.shape)
 
-    def _attend_long(self, q: Tensor, state: Planes, long: Long, out: Tensor) -> None:
+    def _attend_long(
+        self, q: Tensor, state: Planes, long: Long, out: Tensor, sinks: Tensor | None
+    ) -> None:
         spec = self._spec
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(len(q), spec.num_kv_heads, groups, spec.head_width).permute(1, 2, 0, 3)
-        keys, values = (
-            self._context(plane, long)[:, None].expand(-1, groups, -1, -1) for plane in state
-        )
-        found = F.scaled_dot_product_attention(
-            folded,
-            keys,
-            values,
-            attn_mask=long.mask,
-            is_causal=long.mask is None,
-            scale=spec.scale,
-        )
+        planes = [self._context(plane, long)[:, None].expand(-1, groups, -1, -1) for plane in state]
+        if spec.softcap is None and sinks is None:
+            found = F.scaled_dot_product_attention(
+                folded,
+                planes[0],
+                planes[-1],
+                attn_mask=long.mask,
+                is_causal=long.mask is None,
+                scale=spec.scale,
+            )
+        else:
+            mask = _causal(len(q), q.device) if long.mask is None else long.mask
+            own = None if sinks is None else sinks.view(spec.num_kv_heads, groups, 1, 1)
+            bent = partial(capped_decode, cap=spec.softcap, sinks=own)
+            found = bent(folded, planes[0], planes[-1], mask, spec.scale)
         out.view(len(q), spec.num_kv_heads, groups, spec.head_width).copy_(
             found.permute(2, 0, 1, 3)
         )
@@ -184,8 +244,8 @@ class _Paged:
         found = found.view(num_heads, bucket.num_requests, slots, width)
         return found[:, :, : bucket.context].transpose(0, 1)
 
-    def _space(self, state: Planes, bucket: Bucket) -> tuple[Tensor, Tensor]:
-        """Give room for a bucket's keys and values, kept from step to step.
+    def _space(self, state: Planes, bucket: Bucket) -> Planes:
+        """Give room for what a bucket gathers of each plane, kept from step to step.
 
         Fresh memory costs a page fault every four kilobytes, which is dearer than the gather.
         """
@@ -193,6 +253,11 @@ class _Paged:
         block = spec.state.block_size * spec.num_kv_heads * spec.head_width
         needed = bucket.num_requests * bucket.num_blocks * block
         if self._scratch is None or self._scratch[0].numel() < needed:
-            keys, values = (plane.new_empty(needed * 5 // 4) for plane in state)
-            self._scratch = (keys, values)
-        return self._scratch[0][:needed], self._scratch[1][:needed]
+            self._scratch = tuple(plane.new_empty(needed * 5 // 4) for plane in state)
+        return tuple(scratch[:needed] for scratch in self._scratch)
+
+
+def _causal(num_tokens: int, device: torch.device) -> Tensor:
+    """Make the mask of a request without a past. Shapes: returns [Q, Q]."""
+    never = torch.full((num_tokens, num_tokens), float("-inf"), device=device)
+    return never.triu(1)

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import AttentionSpec
-from octavo_torch.ops.attention import GATHERED_BYTES, Decode, sdpa_decode
+from octavo_torch.ops.attention import GATHERED_BYTES, Decode, decoding, with_sinks
 from octavo_torch.ops.rows import request_of
 from octavo_torch.states import LAYOUTS, Planes, by_block
 
 
 def bounded_attention(
-    spec: AttentionSpec, *, name: str = "torch.bounded_attention", decode: Decode = sdpa_decode
+    spec: AttentionSpec, *, name: str = "torch.bounded_attention", decode: Decode | None = None
 ) -> StateKernel:
     """Make attention by lengths of the device, with a way to attend to what was gathered."""
 
     def at(layout: StateLayout) -> Kernel:
-        return Kernel(name=name, run=_Bounded(spec, layout, decode).run)
+        return Kernel(name=name, run=_Bounded(spec, layout, decode or decoding(spec)).run)
 
     return StateKernel(name=name, layouts=LAYOUTS, at=at)
 
@@ -40,7 +40,13 @@ class _Bounded:
         self._block_bytes = spec.state.bytes_per_block // spec.state.layers
 
     def run(
-        self, q: Tensor, query_starts: Tensor, computed: Tensor, block_table: Tensor, state: Planes
+        self,
+        q: Tensor,
+        query_starts: Tensor,
+        computed: Tensor,
+        block_table: Tensor,
+        state: Planes,
+        sinks: Tensor | None = None,
     ) -> Tensor:
         """Attend each new token to its own request's past and to itself."""
         tokens = torch.arange(q.shape[0], dtype=torch.int32, device=q.device)
@@ -48,30 +54,33 @@ class _Bounded:
         first = computed - query_starts[:-1]
         positions = (first.index_select(0, owners) + tokens).clamp_(min=0)
         at_once = max(1, GATHERED_BYTES // (block_table.shape[1] * self._block_bytes))
+        decode, rows = with_sinks(self._decode, sinks, self._spec), block_table
         found = [
-            self._attend(q[part], positions[part], block_table.index_select(0, owners[part]), state)
+            self._attend(q[part], positions[part], rows[owners[part].long()], state, decode)
             for part in (slice(at, at + at_once) for at in range(0, max(1, len(q)), at_once))
         ]
         return torch.cat(found)
 
-    def _attend(self, q: Tensor, positions: Tensor, blocks: Tensor, state: Planes) -> Tensor:
+    def _attend(
+        self, q: Tensor, positions: Tensor, blocks: Tensor, state: Planes, decode: Decode
+    ) -> Tensor:
         spec = self._spec
         num_slots = blocks.shape[1] * spec.state.block_size
         slots = torch.arange(num_slots, dtype=torch.int32, device=q.device)
-        is_unwritten = slots > positions[:, None]
-        is_hidden = is_unwritten
+        is_hidden = slots > positions[:, None]
         if spec.window is not None:
-            is_hidden = is_unwritten | (slots <= positions[:, None] - spec.window)
-        keys, values = (
+            is_hidden |= slots <= positions[:, None] - spec.window
+        planes = [
             by_block(plane, self._layout)
             .index_select(0, blocks.reshape(-1))
             .view(len(q), num_slots, spec.num_kv_heads, spec.head_width)
-            .masked_fill_(is_unwritten[:, :, None, None], 0)
+            .masked_fill_(is_hidden[:, :, None, None], 0)
             .transpose(1, 2)
             for plane in state
-        )
+        ]
         mask = torch.zeros(is_hidden.shape, dtype=q.dtype, device=q.device)
         mask.masked_fill_(is_hidden, float("-inf"))
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(len(q), spec.num_kv_heads, groups, spec.head_width)
-        return self._decode(folded, keys, values, mask[:, None, None], spec.scale).reshape(q.shape)
+        found = decode(folded, planes[0], planes[-1], mask[:, None, None], spec.scale)
+        return found.reshape(q.shape)

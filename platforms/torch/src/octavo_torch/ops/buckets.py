@@ -99,7 +99,7 @@ class Sorter:
             single[part]
             for part in split(num_blocks, self.bucket_cost_blocks, self.max_bucket_blocks)
         ]
-        is_all = len(parts) == 1 and len(single) == len(queries)
+        is_all = len(parts) == 1 and len(single) == len(queries) == len(inputs.token_ids)
         buckets = tuple(
             self._bucket(
                 np.sort(part) if is_all else part,
@@ -169,10 +169,10 @@ class Sorter:
             yield Long(start, stop, context, self._moved(blocks), mask)
 
     def _mask(self, values: npt.NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(values).to(self.device, self.mask_dtype)
+        return torch.from_numpy(values).to(self.device, self.mask_dtype, non_blocking=True)
 
     def _moved(self, values: Longs) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
 
 def split(num_blocks: Ints, cost: int, most: int) -> Sequence[Longs]:

@@ -26,11 +26,14 @@ NUMBERS_AT_ONCE = 1 << 18
 
 
 def largest(scores: Tensor) -> Tensor:
-    """Give the lowest id among the largest scores. Shapes: float32 [S, V]; returns int32 [S]."""
+    """Give the lowest id among the largest scores, -1 where the largest is not a finite number.
+
+    Shapes: float32 [S, V]; returns int32 [S].
+    """
     ids = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
-    is_top = scores == scores.amax(-1, keepdim=True)
+    top = scores.amax(-1, keepdim=True)
     last = scores.shape[1] - 1
-    return torch.where(is_top, ids, last).amin(-1)
+    return torch.where(scores == top, ids, last).amin(-1).masked_fill(~top[:, 0].isfinite(), -1)
 
 
 def sample(spec: OpSpec, *, name: str = "torch.sample", largest: Largest = largest) -> Kernel:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from octavo_platforms.ops.dense import limits_of, offset_of
+from octavo_platforms.ops.op import real
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import LinearSpec, OpSpec
 from octavo_torch.dtypes import TORCH_OF
@@ -31,7 +34,7 @@ def linear(spec: LinearSpec) -> Kernel:
 
 
 def rms_norm(spec: OpSpec) -> Kernel:
-    """Make x / sqrt(mean(x^2) + eps) * weight."""
+    """Make x / sqrt(mean(x^2) + eps) * (weight + offset)."""
     return Kernel(name="torch.rms_norm", run=_normed(spec))
 
 
@@ -47,22 +50,80 @@ def add_rms_norm(spec: OpSpec) -> Kernel:
 
 
 def _normed(spec: OpSpec) -> Callable[[Tensor, Tensor], Tensor]:
-    found = spec.attr("eps")
-    assert isinstance(found, int | float)
-    eps = float(found)
+    eps, offset = real(dict(spec.attrs), "eps"), offset_of(dict(spec.attrs))
 
     def normed(x: Tensor, weight: Tensor) -> Tensor:
         size: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         scale = size.mul_(size).mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_()
-        return scale.mul(x).mul_(weight).to(x.dtype)
+        return scale.mul(x).mul_(_moved(weight, offset)).to(x.dtype)
 
     return normed
+
+
+def layer_norm(spec: OpSpec) -> Kernel:
+    """Make the norm of rows less their mean, with what weight and bias there is."""
+    eps, offset = real(dict(spec.attrs), "eps"), offset_of(dict(spec.attrs))
+
+    def run(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        wide = x.float()
+        centred = wide - wide.mean(-1, keepdim=True)
+        size: Tensor = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
+        scale = size.mul_(size).mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_()
+        found = centred.mul_(scale)
+        if weight is not None:
+            found = found.mul_(_moved(weight, offset))
+        return (found if bias is None else found.add_(bias)).to(x.dtype)
+
+    return Kernel(name="torch.layer_norm", run=run)
+
+
+def _moved(weight: Tensor, offset: float) -> Tensor:
+    return weight.float() + offset if offset else weight
 
 
 def silu_gate(x: Tensor) -> Tensor:
     """Make silu(gate) * up. Shapes: [T, 2F], gate then up; returns [T, F]."""
     gate, up = torch.chunk(x, 2, -1)
     return F.silu(gate).mul_(up)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Weigh each element by the normal distribution."""
+    return F.gelu(x.float()).to(x.dtype)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Weigh each element by what looks like the normal distribution."""
+    return F.gelu(x.float(), approximate="tanh").to(x.dtype)
+
+
+def scale(spec: OpSpec) -> Kernel:
+    """Make x times a number."""
+    factor = float(np.float32(real(dict(spec.attrs), "factor")))
+
+    def run(x: Tensor) -> Tensor:
+        return x.float().mul(factor).to(x.dtype)
+
+    return Kernel(name="torch.scale", run=run)
+
+
+def softcap(spec: OpSpec) -> Kernel:
+    """Make cap * tanh(x / cap)."""
+    cap = real(dict(spec.attrs), "cap")
+
+    def run(x: Tensor) -> Tensor:
+        return x.float().div(cap).tanh_().mul_(cap).to(x.dtype)
+
+    return Kernel(name="torch.softcap", run=run)
+
+
+def _clamp(spec: OpSpec) -> Kernel:
+    low, high = limits_of(dict(spec.attrs))
+
+    def run(x: Tensor) -> Tensor:
+        return x if low is None and high is None else torch.clamp(x, low, high)
+
+    return Kernel(name="torch.clamp", run=run)
 
 
 def _cast(spec: OpSpec) -> Kernel:
@@ -82,7 +143,15 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "add": plain("add", torch.add),
         "mul": plain("mul", torch.mul),
         "silu": plain("silu", F.silu),
+        "sigmoid": plain("sigmoid", torch.sigmoid),
         "silu_gate": plain("silu_gate", silu_gate),
+        "layer_norm": layer_norm,
+        "gelu": plain("gelu", gelu),
+        "gelu_tanh": plain("gelu_tanh", gelu_tanh),
+        "relu": plain("relu", torch.relu),
+        "scale": scale,
+        "softcap": softcap,
+        "clamp": _clamp,
         "cast": _cast,
     }
 )

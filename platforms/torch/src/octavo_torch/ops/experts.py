@@ -14,7 +14,9 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
+from octavo_platforms.ops.experts import Routing, routing_of
 from octavo_platforms.ops.op import integer
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
@@ -22,15 +24,39 @@ from octavo_torch.ops.rows import plain
 
 
 def _route(spec: OpSpec) -> Kernel:
-    top_k, renormalise = integer(dict(spec.attrs), "top_k"), bool(spec.attr("renormalise"))
+    routing = routing_of(dict(spec.attrs))
 
-    def run(logits: Tensor) -> tuple[Tensor, Tensor]:
+    def run(logits: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        wide = logits.float()
+        shares = torch.softmax(wide, -1) if routing.score == "softmax" else torch.sigmoid(wide)
+        # Without a bias logits choose: shares that lie close together may round to the same.
+        by = wide if bias is None else shares + bias.float()
+        if routing.groups > 1:
+            by = _in_best_groups(by, shares if bias is None else by, routing)
         # A stable sort, because `topk` promises no order among equal logits.
-        wide, order = torch.sort(logits.float(), dim=-1, descending=True, stable=True)
-        shares = torch.softmax(wide[:, :top_k] if renormalise else wide, -1)[:, :top_k]
-        return order[:, :top_k].int(), shares.to(logits.dtype)
+        order = torch.sort(by, dim=-1, descending=True, stable=True).indices[:, : routing.top_k]
+        if routing.renormalise and routing.score == "softmax":
+            found = torch.softmax(wide.gather(-1, order), -1)
+        else:
+            found = shares.gather(-1, order)
+            if routing.renormalise:
+                found = found / found.sum(-1, keepdim=True)
+        return order.int(), (found * routing.factor).to(logits.dtype)
 
     return Kernel(name="torch.route", run=run)
+
+
+def _in_best_groups(by: Tensor, shares: Tensor, routing: Routing) -> Tensor:
+    """Close the groups that are not among the best. Shapes: [T, X], [T, X]; returns [T, X]."""
+    grouped = by.view(by.shape[0], routing.groups, -1)
+    if routing.group_score == "best":
+        scores = grouped.amax(-1)
+    else:
+        scores = shares.view_as(grouped).topk(2, dim=-1).values.sum(-1)
+    order = torch.sort(scores, dim=-1, descending=True, stable=True).indices
+    is_open = torch.zeros_like(scores, dtype=torch.bool)
+    is_open.scatter_(1, order[:, : routing.top_groups], True)
+    return grouped.masked_fill(~is_open[..., None], float("-inf")).view_as(by)
 
 
 def _group_rows(spec: OpSpec) -> Kernel:
@@ -52,36 +78,45 @@ def _group_rows(spec: OpSpec) -> Kernel:
     return Kernel(name="torch.group_rows", run=run)
 
 
-def grouped_linear(x: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+def grouped_linear(
+    x: Tensor, weights: Tensor, counts: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Multiply each run of rows by its own weight; the rest becomes zeros.
 
-    Shapes: x [A, I]; weights [X, O, I]; counts [X]; returns [A, O].
+    Shapes: x [A, I]; weights [X, O, I]; counts [X]; bias [X, O]; returns [A, O].
     """
     found = x.new_empty(x.shape[0], weights.shape[1])
     first = 0
     for expert, count in enumerate(counts.tolist()):
         if count:
             own = slice(first, first + count)
-            torch.mm(x[own], weights[expert].T, out=found[own])
+            if bias is None:
+                torch.mm(x[own], weights[expert].T, out=found[own])
+            else:
+                torch.addmm(bias[expert], x[own], weights[expert].T, out=found[own])
             first += count
     found[first:].zero_()
     return found
 
 
-def grouped_linear_without_waiting(x: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+def grouped_linear_without_waiting(
+    x: Tensor, weights: Tensor, counts: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Multiply every row by every weight, and keep its own. Shapes: as `grouped_linear`."""
     rows = torch.arange(x.shape[0], device=x.device)
     owners = torch.searchsorted(counts.cumsum(0), rows, right=True)[:, None]
     found = x.new_zeros(x.shape[0], weights.shape[1])
     for expert in range(weights.shape[0]):
-        found = torch.where(owners == expert, x @ weights[expert].T, found)
+        own = None if bias is None else bias[expert]
+        found = torch.where(owners == expert, linear(x, weights[expert], own), found)
     return found
 
 
 def combine(y: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     """Sum each token's rows by weight. Shapes: y [kT, E]; places, weights [T, k]; [T, E]."""
     own = y.index_select(0, places.view(-1)).view(*places.shape, -1)
-    return (own.float() * weights.float()[..., None]).sum(1).to(y.dtype)
+    shares = weights.float()[..., None]
+    return (own.float() * shares).masked_fill_(shares == 0, 0).sum(1).to(y.dtype)
 
 
 MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(

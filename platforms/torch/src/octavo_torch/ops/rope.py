@@ -23,8 +23,13 @@ Turn = Callable[[Tensor, Tensor], Tensor]
 
 def rope_table(positions: Tensor, frequencies: Tensor, *, factor: float) -> Tensor:
     """Make cosines then sines, times a factor. Shapes: [T], [D/2]; returns [T, D]."""
-    angles = torch.outer(positions.float(), frequencies).double()
-    return torch.cat((angles.cos(), angles.sin()), -1).mul_(factor).float()
+    return table_of(torch.outer(positions.float(), frequencies), factor=factor)
+
+
+def table_of(angles: Tensor, *, factor: float) -> Tensor:
+    """Make cosines then sines, times a factor. Shapes: angles [T, D/2]; returns [T, D]."""
+    wide = angles.double()
+    return torch.cat((wide.cos(), wide.sin()), -1).mul_(factor).float()
 
 
 def turning(*, interleaved: bool) -> Turn:

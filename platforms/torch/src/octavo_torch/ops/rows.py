@@ -125,7 +125,6 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "gather_rows": plain("gather_rows", gather_rows),
         "scatter_rows": plain("scatter_rows", scatter_rows),
         "positions": plain("positions", positions),
-        "request_of": plain("request_of", request_of),
         "slots": _slots,
         "split": _split,
         "heads": _heads,

@@ -23,7 +23,8 @@ def pick(given: Tensor, source: Tensor, seats: Tensor, *columns: Tensor) -> Tens
     """Take from a seat's columns where a source says so. Shapes: [A] thrice, [N] each; [A]."""
     found = given
     for index, column in enumerate(columns, 1):
-        found = torch.where(source == index, column.index_select(0, seats), found)
+        kept = column.index_select(0, seats).clamp_(min=0)
+        found = torch.where(source == index, kept, found)
     return found
 
 
@@ -67,6 +68,11 @@ def accept(
     return tokens, num_tokens, last, known
 
 
+def last_rows(query_starts: Tensor, num_drafts: Tensor, num_tokens: Tensor) -> Tensor:
+    """Name each request's last token that counts. Shapes: [R+1], [R], [R]; returns [R]."""
+    return (query_starts[1:] - 2 - num_drafts + num_tokens).clamp_(min=0)
+
+
 def _count(width: int, like: Tensor) -> Tensor:
     return torch.arange(width, dtype=torch.int32, device=like.device)
 
@@ -89,5 +95,6 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "owners": lambda spec: Kernel(name="torch.owners", run=owners),
         "draft_rows": _wide("draft_rows", draft_rows),
         "accept": _wide("accept", accept),
+        "last_rows": lambda spec: Kernel(name="torch.last_rows", run=last_rows),
     }
 )

@@ -16,7 +16,7 @@ Knows nothing of who wrote the state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +27,11 @@ from octavo_platforms.inputs import StepInputs
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import AttentionSpec
 from octavo_torch.dtypes import TORCH_OF
-from octavo_torch.ops.attention import GATHERED_BYTES, Decode, sdpa_decode
+from octavo_torch.ops.attention import GATHERED_BYTES, Decode, decoding, with_sinks
 from octavo_torch.parcel import Cargo, Parcel
 from octavo_torch.states import SLOTS_FIRST, Planes
+
+Cut = Callable[[StepInputs, str], tuple[Cargo, ...]]
 
 TILE_TOKENS = 16
 NOBODY = -1
@@ -40,29 +42,17 @@ class Tiles:
     """A step cut into tiles, on the device.
 
     Shapes: token [N * Q], the token at each place of a tile; place [T], where each token went;
-        blocks [N, M]; mask [N, 1, Q * G, S], 0 or the dtype's lowest; unwritten [N, S].
+        blocks [N, M]; mask [N, 1, Q * G, S], 0 or the dtype's lowest; unread [N, S].
     """
 
     token: Tensor
     place: Tensor
     blocks: Tensor
     mask: Tensor
-    unwritten: Tensor
+    unread: Tensor
 
 
-def tiled_attention(
-    spec: AttentionSpec, *, name: str = "torch.tiled_attention", decode: Decode = sdpa_decode
-) -> StateKernel:
-    """Make attention over tiles, with a way to attend to gathered ones."""
-    tiled = _Tiled(spec, decode)
-
-    def at(layout: StateLayout) -> Kernel:
-        return Kernel(name=name, run=tiled.run, prepare=tiled.prepare)
-
-    return StateKernel(name=name, layouts=(SLOTS_FIRST,), at=at)
-
-
-def cut(inputs: StepInputs, group: str) -> tuple[Cargo, ...]:
+def cut_by_size(inputs: StepInputs, group: str) -> tuple[Cargo, ...]:
     """Cut a step into tiles.
 
     Shapes: gives int32 token [N * Q], position [N, Q], place [T], blocks [N, M]; padding has
@@ -89,18 +79,35 @@ def cut(inputs: StepInputs, group: str) -> tuple[Cargo, ...]:
     )
 
 
+def tiled_attention(
+    spec: AttentionSpec,
+    *,
+    name: str = "torch.tiled_attention",
+    decode: Decode | None = None,
+    cut: Cut = cut_by_size,
+) -> StateKernel:
+    """Make attention over tiles, with a way to cut them and a way to attend to gathered ones."""
+    tiled = _Tiled(spec, decode or decoding(spec), cut)
+
+    def at(layout: StateLayout) -> Kernel:
+        return Kernel(name=name, run=tiled.run, prepare=tiled.prepare)
+
+    return StateKernel(name=name, layouts=(SLOTS_FIRST,), at=at)
+
+
 class _Tiled:
     """Attention at one spec."""
 
-    def __init__(self, spec: AttentionSpec, decode: Decode) -> None:
+    def __init__(self, spec: AttentionSpec, decode: Decode, cut: Cut) -> None:
         self._spec = spec
         self._decode = decode
+        self._cut = cut
         self._groups = spec.num_heads // spec.num_kv_heads
         self._block_bytes = spec.state.bytes_per_block // spec.state.layers
 
     def prepare(self, inputs: StepInputs) -> Parcel:
         """Cut a step into tiles."""
-        return Parcel(cut(inputs, self._spec.state.name), self._unpack)
+        return Parcel(self._cut(inputs, self._spec.state.name), self._unpack)
 
     def run(
         self,
@@ -109,6 +116,7 @@ class _Tiled:
         computed: Tensor,
         block_table: Tensor,
         state: Planes,
+        sinks: Tensor | None = None,
         *,
         prepared: Tiles,
     ) -> Tensor:
@@ -117,10 +125,11 @@ class _Tiled:
         by_group = (num_tiles, -1, spec.num_kv_heads, self._groups, spec.head_width)
         asked = q.index_select(0, prepared.token).view(by_group).transpose(1, 2)
         rows = asked.reshape(num_tiles, spec.num_kv_heads, -1, spec.head_width)
+        decode = with_sinks(self._decode, sinks, spec, rows.shape[2] // self._groups)
         at_once = max(1, GATHERED_BYTES // (prepared.blocks.shape[1] * self._block_bytes))
         found = torch.cat(
             [
-                self._attend(rows, prepared, state, slice(first, first + at_once))
+                self._attend(rows, prepared, state, slice(first, first + at_once), decode)
                 for first in range(0, num_tiles, at_once)
             ]
         )
@@ -128,16 +137,18 @@ class _Tiled:
         by_place = apart.transpose(1, 2).reshape(-1, spec.num_heads, spec.head_width)
         return by_place.index_select(0, prepared.place)
 
-    def _attend(self, rows: Tensor, tiles: Tiles, state: Planes, part: slice) -> Tensor:
-        unwritten, blocks = tiles.unwritten[part], tiles.blocks[part]
-        keys, values = (
+    def _attend(
+        self, rows: Tensor, tiles: Tiles, state: Planes, part: slice, decode: Decode
+    ) -> Tensor:
+        unread, blocks = tiles.unread[part], tiles.blocks[part]
+        planes = [
             plane.index_select(0, blocks.reshape(-1))
-            .view(*unwritten.shape, *plane.shape[2:])
-            .masked_fill_(unwritten[:, :, None, None], 0)
+            .view(*unread.shape, *plane.shape[2:])
+            .masked_fill_(unread[:, :, None, None], 0)
             .transpose(1, 2)
             for plane in state
-        )
-        return self._decode(rows[part], keys, values, tiles.mask[part], self._spec.scale)
+        ]
+        return decode(rows[part], planes[0], planes[-1], tiles.mask[part], self._spec.scale)
 
     def _unpack(self, tensors: Sequence[Tensor]) -> Tiles:
         token, position, place, blocks = tensors
@@ -145,10 +156,12 @@ class _Tiled:
         slots = torch.arange(num_slots, dtype=torch.int32, device=blocks.device)
         asking = position[:, :, None].expand(-1, -1, self._groups).flatten(1)
         is_hidden = slots > asking[:, :, None]
+        unread = slots > position.amax(1, keepdim=True)
         if self._spec.window is not None:
             is_hidden |= slots <= asking[:, :, None] - self._spec.window
-        unwritten = slots > position.amax(1, keepdim=True)
+            first = position.masked_fill(position == NOBODY, num_slots).amin(1, keepdim=True)
+            unread |= slots <= first - self._spec.window
         mask = torch.zeros(is_hidden.shape, dtype=TORCH_OF[self._spec.dtype], device=slots.device)
         # The lowest number, not -inf: a row of padding sees nothing, and must stay a number.
         mask.masked_fill_(is_hidden, torch.finfo(mask.dtype).min)
-        return Tiles(token, place, blocks, mask[:, None], unwritten)
+        return Tiles(token, place, blocks, mask[:, None], unread)

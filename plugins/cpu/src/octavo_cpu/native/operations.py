@@ -12,6 +12,8 @@ from functools import partial
 from octavo_cpu.native.library import MAX_OPERANDS, MAX_RANK, Library
 from octavo_cpu.native.memory import DTYPE_NUMBERS, packed
 from octavo_platforms.graph import Attr, StateType, ValueType
+from octavo_platforms.ops.dense import offset_of
+from octavo_platforms.ops.op import tensor
 from octavo_platforms.platform import Instruction, StateLayout, Unsupported
 from octavo_platforms.program import StateSpec
 from octavo_platforms.specs import AttentionSpec, KVReadSpec, KVWriteSpec, LinearSpec, OpSpec
@@ -31,10 +33,12 @@ _ATTRIBUTE = {
 _PLAIN = frozenset(
     {
         "add", "mul", "silu", "silu_gate", "cast", "embedding", "gather_rows", "scatter_rows",
-        "split", "positions", "request_of", "sample",
+        "split", "positions", "owners", "pick", "sample",
     }
 )  # fmt: skip
+_NORMS = frozenset({"rms_norm", "add_rms_norm"})
 _VIEWS = frozenset({"heads", "flatten"})
+_REAL = frozenset({"add", "mul"})  # these know no integers
 _MIXED = frozenset({"cast", "rotary"})  # these read two floating dtypes
 
 
@@ -51,18 +55,32 @@ def of_op(spec: OpSpec) -> Instruction | Unsupported | None:
     """Give a primitive, or a compound that the library has whole."""
     if spec.op in _VIEWS:
         made = Operation(VIEW)
+    elif spec.op in _NORMS and (refused := _norm_refusal(spec)):
+        return Unsupported(refused)
     elif spec.op in _ATTRIBUTE:
         made = _operation(spec.op, spec.attr(_ATTRIBUTE[spec.op]))
     elif spec.op in _PLAIN:
         made = Operation(spec.op)
     else:
         return None
-    refusal = _refusal([*spec.inputs, *spec.outputs], is_mixed=spec.op in _MIXED)
+    values = [*spec.inputs, *spec.outputs]
+    refusal = _refusal(values, is_mixed=spec.op in _MIXED, is_real=spec.op in _REAL)
     if len(spec.outputs) > MAX_OPERANDS:
         refusal = f"{len(spec.outputs)} outputs; there is room for {MAX_OPERANDS}"
     if refusal is not None:
         return Unsupported(refusal)
     return Instruction(name=f"native.{spec.op}", code=made)
+
+
+def _norm_refusal(spec: OpSpec) -> str | None:
+    """Say what of a norm the library does not have; None for nothing."""
+    offset = offset_of(dict(spec.attrs))
+    if offset:
+        return f"a norm whose weight has the offset {offset}; the library adds none"
+    weight = tensor(spec.inputs, len(spec.inputs) - 1)
+    if len(weight.shape) != 1:
+        return f"the norm weight {weight}, a row for each head; the library has one for all"
+    return None
 
 
 def of_linear(spec: LinearSpec, library: Library) -> Instruction | Unsupported:
@@ -80,6 +98,10 @@ def of_linear(spec: LinearSpec, library: Library) -> Instruction | Unsupported:
 
 def of_attention(spec: AttentionSpec) -> Instruction | Unsupported:
     """Give attention over the blocks as they lie."""
+    if spec.softcap is not None:
+        return Unsupported(f"scores that stay below {spec.softcap}; the library bends none")
+    if spec.sinks:
+        return Unsupported("sinks; the library gives positions everything")
     made = Operation("attention", real=spec.scale, integer=spec.window or 0)
     return _on_state(made, spec.state, spec.dtype)
 
@@ -111,7 +133,7 @@ def _on_state(made: Operation, state: StateSpec, dtype: DType) -> Instruction | 
     return Instruction(name=f"native.{made.op}", code=made, layouts=(LAYOUT,))
 
 
-def _refusal(types: Sequence[ValueType], *, is_mixed: bool) -> str | None:
+def _refusal(types: Sequence[ValueType], *, is_mixed: bool, is_real: bool) -> str | None:
     reals = set()
     for each in types:
         if isinstance(each, StateType):
@@ -122,6 +144,8 @@ def _refusal(types: Sequence[ValueType], *, is_mixed: bool) -> str | None:
             return f"{len(each.shape)} axes; there is room for {MAX_RANK}"
         if is_float(each.dtype):
             reals.add(each.dtype)
+    if is_real and not reals:
+        return "integers, where it knows reals alone"
     if len(reals) > 1 and not is_mixed:
         return f"{' and '.join(sorted(reals))} together"
     return None

@@ -1,0 +1,344 @@
+"""The loop around an engine: messages in, steps, messages out.
+
+    Desk ─▶ Queue ─▶ Engine.add ─▶ Engine.step ─▶ Made, to whoever asked
+      └── while there is work: what lies there; else: until something comes
+
+One thread runs all of it. Clients name their requests by numbers of their own; here a request
+gets a name that holds its client's, so that clients cannot meet. A client that is gone is found
+when it is sent something, and all its requests end.
+
+Does not know models, text, or in which process it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from octavo.engine import Engine
+from octavo.errors import InternalError, LaterError, OctavoError, UnsupportedParameter
+from octavo.process.board import Board
+from octavo.process.desk import Client, Desk
+from octavo.process.messages import (
+    REASONS,
+    Abort,
+    Add,
+    Ask,
+    Control,
+    Failed,
+    FromClient,
+    Made,
+    Refused,
+    StatsTold,
+    Stop,
+    describe,
+    fault_of,
+)
+from octavo.process.queue import Load, Queue, QueueLimits
+from octavo.process.rate import Rate
+from octavo.request import FinishReason, Request, RequestId
+from octavo.scheduler.pausing import PauseMode
+from octavo.step import Delta, Scored
+from octavo_platforms.inputs import Ints
+
+_LINGER_S = 2.0
+_NO_PRIORITIES = "who came first is first here; start with --scheduling-policy priority"
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that has not ended, and whose it is under which number."""
+
+    client: Client
+    number: int
+    request: Request
+    has_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """One client's rows of a step, under its own numbers. Shapes: rows and numbers [N]."""
+
+    client: Client
+    rows: npt.NDArray[np.intp]
+    numbers: npt.NDArray[np.int64]
+
+
+class EngineService:
+    """Serves an engine to the clients of a desk."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        desk: Desk,
+        board: Board,
+        *,
+        limits: QueueLimits,
+        eos_ids: Sequence[int],
+    ) -> None:
+        self._engine = engine
+        self._desk = desk
+        self._board = board
+        self._eos_ids = tuple(eos_ids)
+        self._queue = Queue(limits)
+        self._asked: dict[RequestId, _Asked] = {}
+        self._shares: list[_Share] = []
+        self._shared_ids: Sequence[RequestId] = ()
+        self._controls: list[tuple[Client, Control]] = []
+        self._is_draining = False
+        self._is_stopped = False
+        self._ended = Rate(time.monotonic())
+
+    def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises: what the engine raises in a step, after everybody was told.
+        """
+        try:
+            while not self._is_stopped:
+                self._obey()
+                self._feed()
+                if self._engine.has_work:
+                    self._write_board()
+                    self._deliver(self._engine.step())
+        except Exception as failure:
+            self._desk.announce(Failed(describe(failure)), is_last=True)
+            raise
+        finally:
+            self._desk.close(linger_s=_LINGER_S)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._engine.has_work or len(self._queue) > 0
+
+    def _write_board(self) -> None:
+        stats = self._engine.stats
+        self._board.write(
+            is_ready=True,
+            is_busy=self._is_busy,
+            running=stats.running,
+            waiting=stats.waiting + len(self._queue),
+            waiting_tokens=self._queue.num_tokens,
+            ended_per_s=self._ended.per_s(time.monotonic()),
+        )
+
+    def _obey(self) -> None:
+        """Follow the messages that lie here, waiting for one while there is nothing to do."""
+        while not self._is_stopped:
+            self._answer_controls()
+            is_busy = self._is_busy
+            if not is_busy:
+                self._write_board()
+            received = self._desk.receive(wait_s=0.0 if is_busy else None)
+            if received is None:
+                return
+            self._follow(*received)
+
+    def _follow(self, client: Client, message: FromClient) -> None:
+        if isinstance(message, Add):
+            self._add(client, message.asks)
+        elif isinstance(message, Abort):
+            for number in message.numbers:
+                self._end(_name(client, number))
+        elif isinstance(message, Control):
+            self._control(client, message)
+        elif isinstance(message, Stop):
+            self._is_stopped = True
+
+    def _control(self, client: Client, control: Control) -> None:
+        engine = self._engine
+        if control.verb == "pause":
+            self._pause(control.mode)
+        elif control.verb == "resume":
+            engine.resume()
+            self._is_draining = False
+        elif control.verb == "drain":
+            self._is_draining = True
+        elif control.verb == "reset":
+            engine.reset_prefixes(also_running=control.also_running)
+        self._controls.append((client, control))
+
+    def _pause(self, mode: PauseMode) -> None:
+        """Pause; where that ends everybody, it ends those too who have not reached the engine."""
+        self._engine.pause(mode)
+        if mode != "abort":
+            return
+        ended: dict[Client, list[int]] = {}
+        for request_id, asked in list(self._asked.items()):
+            ended.setdefault(asked.client, []).append(asked.number)
+            self._end(request_id)
+        for client, numbers in ended.items():
+            self._tell(client, _made_nothing(numbers, "abort"))
+
+    def _answer_controls(self) -> None:
+        """Answer what is done by now."""
+        left = []
+        for client, control in self._controls:
+            is_done = {"pause": self._engine.is_at_rest, "drain": not self._is_busy}
+            if is_done.get(control.verb, True):
+                told = StatsTold(control.ticket, self._engine.stats, len(self._queue))
+                self._tell(client, told)
+            else:
+                left.append((client, control))
+        self._controls = left
+
+    def _add(self, client: Client, asks: Sequence[Ask]) -> None:
+        try:
+            if self._is_draining:
+                raise LaterError("The engine finishes what it has, and takes nothing new now.")
+            group = self._group(client, asks)
+            stats = self._engine.stats
+            seats = self._engine.limits.max_requests
+            ended_per_s = self._ended.per_s(time.monotonic())
+            self._queue.put(group, Load(stats.running, stats.waiting, seats, ended_per_s))
+        except OctavoError as refusal:
+            numbers = tuple(ask.number for ask in asks)
+            self._tell(client, Refused(numbers, fault_of(refusal)))
+            return
+        for ask, request in zip(asks, group, strict=True):
+            self._asked[request.request_id] = _Asked(client, ask.number, request)
+
+    def _group(self, client: Client, asks: Sequence[Ask]) -> list[Request]:
+        """Make the requests of one call, or refuse them all."""
+        group = []
+        prompt: Ints | None = None
+        for ask in asks:
+            if ask.priority and self._engine.limits.policy != "priority":
+                raise UnsupportedParameter("priority", why=_NO_PRIORITIES)
+            prompt = prompt if ask.prompt_ids is None else ask.prompt_ids
+            if prompt is None:
+                raise InternalError("a group begins with the prompt of the request before it")
+            request = Request(
+                _name(client, ask.number),
+                prompt,
+                ask.params,
+                eos_ids=self._eos_ids,
+                cache_salt=ask.cache_keys.salt,
+                adapter=ask.cache_keys.adapter,
+                media=ask.cache_keys.media,
+                priority=ask.priority,
+            )
+            self._engine.limits.check(request.prompt_ids)
+            group.append(request)
+        return group
+
+    def _feed(self) -> None:
+        """Hand the engine as many requests as it has free seats for.
+
+        An engine that goes by priorities must see all who wait: it gets them at once.
+        """
+        limits = self._engine.limits
+        while len(self._queue):
+            stats = self._engine.stats
+            is_full = stats.running + stats.waiting >= limits.max_requests
+            if is_full and limits.policy == "fcfs":
+                return
+            request = self._queue.take()
+            if request is None:
+                return
+            try:
+                self._engine.add(request)
+            except OctavoError as refusal:
+                self._queue.release(request.request_id)
+                asked = self._asked.pop(request.request_id)
+                self._tell(asked.client, Refused((asked.number,), fault_of(refusal)))
+
+    def _end(self, request_id: RequestId) -> None:
+        if self._asked.pop(request_id, None) is not None and not self._queue.remove(request_id):
+            self._engine.abort(request_id)
+            self._queue.release(request_id)
+
+    def _tell(self, client: Client, message: Refused | StatsTold | Made) -> None:
+        if not self._desk.tell(client, message):
+            for request_id, asked in list(self._asked.items()):
+                if asked.client == client:
+                    self._end(request_id)
+
+    def _deliver(self, delta: Delta) -> None:
+        began: dict[Client, list[_Asked]] = {}
+        if delta.request_ids is not self._shared_ids:
+            began = self._share_out(delta.request_ids)
+        ended: dict[Client, list[tuple[int, int]]] = {}
+        scored: dict[Client, list[tuple[int, Scored]]] = {}
+        for request_id, each in delta.scored.items():
+            asked = self._asked.get(request_id)
+            if asked is not None:
+                scored.setdefault(asked.client, []).append((asked.number, each))
+        self._ended.count(len(delta.finished), time.monotonic())
+        for request_id, reason in delta.finished.items():
+            asked = self._asked.pop(request_id, None)
+            if asked is not None:
+                ended.setdefault(asked.client, []).append((asked.number, REASONS.index(reason)))
+        shares = self._shares
+        if scored:
+            seen = {share.client for share in shares}
+            shares = [*shares, *(_no_rows(client) for client in scored.keys() - seen)]
+        for share in shares:
+            first, last = began.get(share.client, []), ended.get(share.client, [])
+            made = Made(
+                numbers=share.numbers,
+                tokens=delta.tokens[share.rows],
+                ended=np.array([number for number, _ in last], np.int64),
+                reasons=np.array([reason for _, reason in last], np.int8),
+                began=np.array([each.number for each in first], np.int64),
+                cached=_cached(first),
+                logprobs=None if delta.logprobs is None else delta.logprobs[share.rows],
+                scored=tuple(scored.get(share.client, ())),
+            )
+            self._tell(share.client, made)
+
+    def _share_out(self, request_ids: Sequence[RequestId]) -> dict[Client, list[_Asked]]:
+        """Find out whose rows a step's arrays have; give those who get their first token.
+
+        A step with the very ids of the one before has the same shares, and costs no walk.
+        """
+        rows: dict[Client, list[int]] = {}
+        numbers: dict[Client, list[int]] = {}
+        began: dict[Client, list[_Asked]] = {}
+        for row, request_id in enumerate(request_ids):
+            asked = self._asked.get(request_id)
+            if asked is None:
+                continue
+            rows.setdefault(asked.client, []).append(row)
+            numbers.setdefault(asked.client, []).append(asked.number)
+            if not asked.has_begun:
+                asked.has_begun = True
+                self._queue.release(request_id)
+                began.setdefault(asked.client, []).append(asked)
+        self._shared_ids = request_ids
+        self._shares = [
+            _Share(client, np.array(each, np.intp), np.array(numbers[client], np.int64))
+            for client, each in rows.items()
+        ]
+        return began
+
+
+def _made_nothing(numbers: Sequence[int], reason: FinishReason) -> Made:
+    """Say that requests ended without a token more."""
+    nobody = np.zeros(0, np.int64)
+    return Made(
+        numbers=nobody,
+        tokens=np.zeros(0, np.int32),
+        ended=np.array(numbers, np.int64),
+        reasons=np.full(len(numbers), REASONS.index(reason), np.int8),
+        began=nobody,
+        cached=np.zeros(0, np.int32),
+        logprobs=None,
+        scored=(),
+    )
+
+
+def _no_rows(client: Client) -> _Share:
+    return _Share(client, np.zeros(0, np.intp), np.zeros(0, np.int64))
+
+
+def _name(client: Client, number: int) -> RequestId:
+    return RequestId(f"{client.index}-{number}")
+
+
+def _cached(asked: Sequence[_Asked]) -> Ints:
+    return np.array([each.request.num_cached_tokens for each in asked], np.int32)

@@ -1,0 +1,113 @@
+"""Floats of four bits: mxfp4 as GPT-OSS stores it, and nvfp4.
+
+    mxfp4    weight = code * 2 ** (byte - 127)             a byte for 32 numbers of a row
+    nvfp4    weight = code * scale * scale_of_the_tensor   an fp8 scale for 16 numbers of a row
+
+GPT-OSS stores its experts as [X, N, G, 16] bytes, and its plain form has them as [X, K, N].
+
+Source: OCP Microscaling Formats 1.0; openai/gpt-oss, `weights.py`; transformers, `mxfp4`;
+    NVIDIA ModelOpt, "NVFP4"; compressed-tensors, `nvfp4_pack_quantized` and its mxfp4 sibling.
+Knows nothing of which layers have them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from octavo.errors import ModelError
+from octavo.weights.lowered import FileSource
+from octavo.weights.quantised.bits import fours, powers
+from octavo.weights.quantised.scaled import block_size, scale_of, scaled
+from octavo.weights.quantised.scheme import (
+    Config,
+    Floats,
+    Made,
+    Rows,
+    Scheme,
+    array,
+    misfit,
+    need,
+    scales,
+    stems,
+)
+from octavo.weights.quantised.spread import fits, spread
+
+_ALGORITHMS = ("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "NVFP4", "MXFP8", "MIXED_PRECISION")
+
+
+def build_mxfp4(source: FileSource, config: Config) -> Scheme:
+    """Find what is stored in blocks beside their scales."""
+    made = {name: _blocks(source, name) for name in stems(source, "_blocks")}
+    return Scheme("mxfp4, a scale for 32 numbers", made)
+
+
+def build_modelopt(source: FileSource, config: Config) -> Scheme:
+    """Find nvfp4 layers, and those of eight bits beside them."""
+    algorithm = str(config.get("quant_algo"))
+    if algorithm not in _ALGORITHMS:
+        raise ModelError(
+            f"config.json: ModelOpt's quant_algo '{algorithm}' is not built; known: "
+            f"{', '.join(_ALGORITHMS)}. Use a checkpoint in one of these."
+        )
+    made = {
+        stem: packed(source, stem, (stem, f"{stem}_scale", f"{stem}_scale_2"))
+        for stem in stems(source, "_scale_2")
+    }
+    made |= scaled(source, block_size(config), without=made)
+    return Scheme(f"ModelOpt {algorithm}", made)
+
+
+def packed(source: FileSource, name: str, parts: tuple[str, ...], *, divides: bool = False) -> Made:
+    """Make a weight of pairs of floats in bytes, and its scales.
+
+    `parts` are the bytes, their scales, and, for nvfp4, the tensor's own scale, by which
+    compressed-tensors divides.
+    """
+    need(source, "float4", *parts)
+    stored = source.shape(parts[0])
+    shape = (*stored[:-1], 2 * stored[-1])
+    is_known = len(shape) > 1 and source.dtype(parts[0]) == "uint8"
+    one = len(parts) < 3 or prod(source.shape(parts[2])) in (1, shape[0])
+    if not is_known or not one or not fits(source.shape(parts[1]), shape, None):
+        raise misfit(source, f"floats of four bits for '{name}'", *parts)
+    return Made(shape, parts, partial(_open, source, parts, shape, divides=divides))
+
+
+def _open(
+    source: FileSource, parts: tuple[str, ...], shape: tuple[int, ...], *, divides: bool
+) -> Rows:
+    stored, scale = array(source, parts[0]), scale_of(source, parts[1])
+    if len(parts) > 2:
+        own = scales(source, parts[2])
+        own = own.reshape(-1, *[1] * (scale.ndim - 1)) if own.size > 1 else own.reshape(())
+        scale = scale / own if divides else scale * own
+    by = spread(scale, shape)
+    return lambda start, stop: fours(stored[start:stop]) * by(start, stop)
+
+
+def _blocks(source: FileSource, name: str) -> Made:
+    blocks, scale = f"{name}_blocks", f"{name}_scales"
+    need(source, "mxfp4", blocks, scale)
+    found = source.shape(blocks)
+    if len(found) not in (3, 4) or source.shape(scale) != found[:-1]:
+        raise misfit(source, "mxfp4", blocks, scale)
+    n_in = found[-2] * found[-1] * 2
+    is_stacked = len(found) == 4
+    shape = (found[0], n_in, found[1]) if is_stacked else (found[0], n_in)
+    opened = partial(_open_blocks, source, blocks, scale, is_stacked=is_stacked)
+    return Made(shape, (blocks, scale), opened)
+
+
+def _open_blocks(source: FileSource, blocks: str, scale: str, *, is_stacked: bool) -> Rows:
+    stored, sizes = array(source, blocks), array(source, scale)
+
+    def rows(start: int, stop: int) -> Floats:
+        numbers = fours(stored[start:stop])
+        numbers *= powers(sizes[start:stop])[..., np.newaxis]
+        flat = numbers.reshape(*numbers.shape[:-2], -1)
+        return flat.swapaxes(1, 2) if is_stacked else flat
+
+    return rows

@@ -1,0 +1,90 @@
+"""HQQ: codes of 1, 2, 4 or 8 bits in bytes, with a scale and a zero for each group of numbers.
+
+    weight = (code - zero) * scale
+
+Axis 1: the weight is seen as rows of a group each; axis 0: as columns of one. Of packed codes,
+the first part of all rows stands in the high bits of the bytes, the last in the low ones.
+
+Source: mobiusml/hqq, `core/quantize.py` (`HQQLinear.state_dict`) and `core/bitpack.py`.
+Knows nothing of how codes were found.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from octavo.errors import ModelError
+from octavo.weights.lowered import FileSource
+from octavo.weights.quantised.bits import Codes
+from octavo.weights.quantised.scheme import (
+    Config,
+    Floats,
+    Made,
+    Rows,
+    Scheme,
+    array,
+    misfit,
+    need,
+    scales,
+    stems,
+)
+
+_BITS = (1, 2, 4, 8)
+
+
+def build(source: FileSource, config: Config) -> Scheme:
+    """Find the layers that are stored in HQQ's form."""
+    return Scheme("HQQ", {f"{stem}.weight": _made(source, stem) for stem in stems(source, ".W_q")})
+
+
+def _made(source: FileSource, stem: str) -> Made:
+    parts = code, scale, zero, *said = (
+        f"{stem}.{part}" for part in ("W_q", "scale", "zero", "shape", "nbits", "axis")
+    )
+    del parts
+    need(source, "HQQ", code, scale, zero, *said)
+    shape = tuple(int(size) for size in array(source, said[0]).reshape(-1))
+    bits, axis = (int(array(source, name).reshape(-1)[0]) for name in said[1:])
+    groups = prod(source.shape(scale))
+    if bits not in _BITS or axis not in (0, 1) or source.dtype(code) != "uint8":
+        raise ModelError(
+            f"{source.file_of(code)}: '{code}' holds codes of {bits} bits along axis {axis} as "
+            f"{source.dtype(code)}; known for HQQ: {', '.join(map(str, _BITS))} bits in bytes, "
+            "axis 0 or 1. Use a checkpoint in this form."
+        )
+    if prod(source.shape(code)) * 8 // bits != prod(shape) or prod(shape) % groups:
+        raise misfit(source, f"HQQ of the shape {list(shape)}", code, scale)
+    if source.shape(zero) != source.shape(scale):
+        raise misfit(source, "HQQ", scale, zero)
+    own = tuple(name for name in source.names() if _is_own(name, stem))
+    return Made(shape, own, partial(_open, source, stem, bits, axis, shape))
+
+
+def _is_own(name: str, stem: str) -> bool:
+    return name.startswith(f"{stem}.") and name != f"{stem}.bias"
+
+
+def _open(source: FileSource, stem: str, bits: int, axis: int, shape: tuple[int, ...]) -> Rows:
+    codes = _codes(array(source, f"{stem}.W_q").view(np.uint8), bits)
+    scale = scales(source, f"{stem}.scale").reshape(-1)
+    zero = scales(source, f"{stem}.zero").reshape(-1)
+    columns, size = prod(shape[1:]), prod(shape) // len(scale)
+
+    def rows(start: int, stop: int) -> Floats:
+        places = np.arange(start * columns, stop * columns)
+        groups = places // size if axis == 1 else places % len(scale)
+        found = codes[start * columns : stop * columns].astype(np.float32)
+        found -= zero[groups]
+        found *= scale[groups]
+        return found.reshape(stop - start, *shape[1:])
+
+    return rows
+
+
+def _codes(stored: Codes, bits: int) -> Codes:
+    mask = np.uint8((1 << bits) - 1)
+    parts = [(stored >> np.uint8(shift)) & mask for shift in range(8 - bits, -1, -bits)]
+    return np.concatenate(parts).reshape(-1)
