@@ -58,6 +58,13 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def walks(session: nox.Session) -> None:
+    """Walk at random through the heart's books for a long time; run it by night."""
+    session.env["OCTAVO_WALK_MOVES"] = "200000"
+    python(session, "-m", "pytest", "-n", "2", "-k", "walk", "core/tests", *session.posargs)
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Hold one platform to its promises; the first argument names it, `cpu` when there is none."""
     device, *rest = session.posargs or ["cpu"]

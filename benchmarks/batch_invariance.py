@@ -24,7 +24,7 @@ import octavo
 
 NUM_PROMPTS = 20
 AT_ONCE = 16
-NUM_TOKENS = 48
+NUM_TOKENS = 16
 VOCAB_SIZE = 40_000
 
 

@@ -135,10 +135,11 @@ In float32 a cell has the largest error of a logit, in standard deviations of al
 is allowed), by the entry `forward`, for a prompt whole and in parts; and how many of the greedy
 tokens, {tokens} a request, are those of transformers, of prompts in parts, beside others and with
 prefixes remembered. Tokens are held by the law of gaps, so that a tie is no error. In bfloat16 it
-has what nine rows in ten err by, that of transformers itself in bfloat16 beside it ({narrow} times
-that is allowed), and how many rows of logits have the same largest. Tokens come from the entry
-`step`, on the oracle from `forward` and `sample`. A platform that lacks an op refuses a model by
-the op's name, before it reads a weight. An empty cell was not measured.
+has the mean error, that of transformers itself in bfloat16 beside it ({narrow} times that is
+allowed), and how many rows of logits have the same largest; of models that choose experts it is
+what half the rows err by, because a row whose experts fell the other way is another row. Tokens
+come from the entry `step`, on the oracle from `forward` and `sample`. A platform that lacks an op
+refuses a model by the op's name, before it reads a weight. An empty cell was not measured.
 
 Architectures that are not here run by transformers' own code on platforms made of torch, around
 our attention; so do models of these families whose config asks for more than is built.
