@@ -64,6 +64,7 @@ def main() -> int:
 
     pulse = Pulse(board.beat, parent=_STDIN, orphaned=orphaned)
     pulse.start()
+    desk.greet(wait_s=_GREETING_S)  # who starts an engine says hello at once
 
     def say(line: str) -> None:
         desk.greet()
