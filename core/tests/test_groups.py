@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +19,10 @@ from octavo.kv.groups import Group, Holdings
 from octavo.request import Phase, Request, RequestId
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits
-from octavo.step import Delta, Step
 from octavo.testing.hybrid import SEEN, HybridProgram, Sizes
 from octavo.testing.laggard import Laggard
+from octavo.testing.moves import Moves
 from octavo.testing.null import NullProgram, by_hand
-from octavo_platforms.inputs import Pending
 
 VOCAB_SIZE = 97
 SIZE = 4
@@ -48,8 +46,8 @@ def limits(*, blocks: int = 18, requests: int = 4, step_tokens: int = 9) -> Limi
     )
 
 
-class Desk:
-    """A scheduler, a hybrid behind it, and the launches in flight between the two."""
+class Desk(Moves):
+    """A scheduler with a late hybrid behind it, whose groups can be looked into."""
 
     def __init__(self, sizes: Sizes, allowed: Limits, *, num_copies: int = 3) -> None:
         self.program = HybridProgram(allowed, sizes)
@@ -60,30 +58,14 @@ class Desk:
             num_blocks=sizes.num_blocks(allowed),
             num_copies=num_copies,
         )
-        self.scheduler, self.runner = parts.scheduler, parts.runner
+        super().__init__(parts)
         self.holdings: Holdings = parts.scheduler.holdings
-        self.in_flight: deque[tuple[Step, Pending]] = deque()
 
     def add(self, name: str, prompt: list[int], *, max_tokens: int = 1, salt: str = "") -> Request:
         params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
         one = Request(name, prompt, params, cache_salt=salt)
         self.scheduler.add(one)
         return one
-
-    def schedule(self) -> Step | None:
-        step = self.scheduler.schedule()
-        if step is not None:
-            self.in_flight.append((step, self.runner.launch(step)))
-            self.scheduler.name_blocks()
-        return step
-
-    def commit(self) -> Delta:
-        step, pending = self.in_flight.popleft()
-        return self.scheduler.commit(step, pending.read())
-
-    def drain(self) -> None:
-        while self.schedule() is not None or self.in_flight:
-            self.commit()
 
     def run(self, name: str, prompt: list[int], *, max_tokens: int = 1, salt: str = "") -> Request:
         one = self.add(name, prompt, max_tokens=max_tokens, salt=salt)

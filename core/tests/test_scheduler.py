@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import deque
 
 import numpy as np
 import pytest
@@ -17,10 +16,11 @@ from octavo.heart import heart
 from octavo.request import Phase, Request, RequestId
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits, Scheduler
-from octavo.step import Delta, Step
+from octavo.step import Step
 from octavo.testing.laggard import Laggard
+from octavo.testing.moves import Moves
 from octavo.testing.null import NullProgram, by_hand
-from octavo_platforms.inputs import Pending, StepResult
+from octavo_platforms.inputs import StepResult
 
 VOCAB_SIZE = 97
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
@@ -51,24 +51,11 @@ def request(name: str, prompt: list[int], *, is_late: bool = False, **params: ob
     return Request(name, prompt, sampling, is_late=is_late)
 
 
-class Desk:
-    """A scheduler, a program behind it, and the launches in flight between the two."""
+class Desk(Moves):
+    """A scheduler with a late program behind it, whose books can be checked."""
 
     def __init__(self, allowed: Limits) -> None:
-        parts = heart(Laggard(NullProgram(allowed)), allowed)
-        self.scheduler, self.runner = parts.scheduler, parts.runner
-        self.in_flight: deque[tuple[Step, Pending]] = deque()
-
-    def schedule(self) -> Step | None:
-        step = self.scheduler.schedule()
-        if step is not None:
-            self.in_flight.append((step, self.runner.launch(step)))
-            self.scheduler.name_blocks()
-        return step
-
-    def commit(self) -> Delta:
-        step, pending = self.in_flight.popleft()
-        return self.scheduler.commit(step, pending.read())
+        super().__init__(heart(Laggard(NullProgram(allowed)), allowed))
 
     def check(self) -> None:
         """Hold the books of blocks, seats and queues against each other."""

@@ -9,7 +9,6 @@ Knows nothing of what a test wants to show.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,23 +17,21 @@ from octavo.heart import heart
 from octavo.request import FinishReason, Phase, Request, RequestId
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Gate, Limits
-from octavo.step import Step
+from octavo.step import Delta
 from octavo.testing.laggard import Laggard
+from octavo.testing.moves import Moves
 from octavo.testing.null import NullProgram, by_hand
 from octavo.testing.strict import Strict
-from octavo_platforms.inputs import Pending
 from octavo_platforms.rules import ANY_STEP, StepRules
 
 
-class Walk:
+class Walk(Moves):
     """A scheduler and its launches in flight. `rules` are those of the program behind it."""
 
     def __init__(
         self, limits: Limits, *, gates: Sequence[Gate] = (), rules: StepRules = ANY_STEP
     ) -> None:
-        parts = heart(Laggard(Strict(NullProgram(limits), rules)), limits, gates=gates)
-        self.scheduler, self.runner = parts.scheduler, parts.runner
-        self.in_flight: deque[tuple[Step, Pending]] = deque()
+        super().__init__(heart(Laggard(Strict(NullProgram(limits), rules)), limits, gates=gates))
         self.requests: dict[RequestId, Request] = {}
         self.made: dict[RequestId, list[int]] = {}
         self.ended: dict[RequestId, FinishReason] = {}
@@ -64,26 +61,13 @@ class Walk:
             stop_token_ids=[chance.randrange(vocab_size) for _ in range(chance.randint(0, 12))],
         )
 
-    def schedule(self) -> Step | None:
-        """Make a step and launch it."""
-        step = self.scheduler.schedule()
-        if step is not None:
-            self.in_flight.append((step, self.runner.launch(step)))
-            self.scheduler.name_blocks()
-        return step
-
-    def commit(self) -> None:
-        """Read the oldest launch."""
-        step, pending = self.in_flight.popleft()
-        delta = self.scheduler.commit(step, pending.read())
+    def commit(self) -> Delta:
+        """Read the oldest launch, and note what it made."""
+        delta = super().commit()
         for name, token in zip(delta.request_ids, delta.tokens.tolist(), strict=True):
             self.made[name].append(token)
         self.ended.update(delta.finished)
-
-    def drain(self) -> None:
-        """Go on until nobody can compute anything."""
-        while self.schedule() is not None or self.in_flight:
-            self.commit()
+        return delta
 
     def in_phase(self, phase: Phase) -> list[Request]:
         """Give the requests that stand somewhere."""
