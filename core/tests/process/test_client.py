@@ -137,6 +137,31 @@ def test_a_client_that_is_gone_without_a_word_leaves_nothing(
     assert model.engine.stats.held_blocks == 0
 
 
+def test_a_client_that_is_gone_while_all_it_asked_for_waits_leaves_nothing(
+    host: ThreadHost, client: EngineClient, model: NullLoaded
+) -> None:
+    guest = EngineClient(Neighbour(host.place))
+    guest.start()
+    guest.wait_ready()
+
+    async def ask_and_leave() -> None:
+        mine = client.submit([output(model, [2], max_tokens=LONG - 9) for _ in range(8)])
+        while client.seen.running < 8:
+            await asyncio.sleep(0.005)
+        guest.submit([output(model, [1], max_tokens=LONG - 9) for _ in range(20)])
+        while client.seen.waiting < 20:
+            await asyncio.sleep(0.005)
+        guest.close()
+        while client.seen.waiting:
+            await asyncio.sleep(0.005)
+        assert client.seen.running == 8
+        mine.close()
+
+    within(ask_and_leave())
+    until(lambda: client.seen.running == 0)
+    assert model.engine.stats.held_blocks == 0
+
+
 def test_a_stop_string_ends_the_request_in_the_engine(
     model: NullLoaded, client: EngineClient
 ) -> None:

@@ -5,7 +5,8 @@
 
 One thread runs all of it. Clients name their requests by numbers of their own; here a request
 gets a name that holds its client's, so that clients cannot meet. A client that is gone is found
-when it is sent something, and all its requests end.
+when it is sent something, and all its requests end; who is sent nothing for long, because all its
+requests wait, is sent a message that says nothing.
 
 Does not know models, text, or in which process it runs.
 """
@@ -46,6 +47,7 @@ from octavo.step import Delta, Scored
 from octavo_platforms.inputs import Ints
 
 _LINGER_S = 2.0
+_PROBE_S = 0.5
 _NO_PRIORITIES = "who came first is first here; start with --scheduling-policy priority"
 
 
@@ -92,6 +94,7 @@ class EngineService:
         self._is_draining = False
         self._is_stopped = False
         self._ended = Rate(time.monotonic())
+        self._probed_at = time.monotonic()
 
     def run(self) -> None:
         """Serve until told to stop.
@@ -102,6 +105,7 @@ class EngineService:
             while not self._is_stopped:
                 self._obey()
                 self._feed()
+                self._probe()
                 if self._engine.has_work:
                     self._write_board()
                     self._deliver(self._engine.step())
@@ -257,6 +261,15 @@ class EngineService:
             for request_id, asked in list(self._asked.items()):
                 if asked.client == client:
                     self._end(request_id)
+
+    def _probe(self) -> None:
+        """Find clients that went while all their requests wait."""
+        now = time.monotonic()
+        if now - self._probed_at < _PROBE_S:
+            return
+        self._probed_at = now
+        for client in {asked.client for asked in self._asked.values()}:
+            self._tell(client, _made_nothing((), "abort"))
 
     def _deliver(self, delta: Delta) -> None:
         began: dict[Client, list[_Asked]] = {}

@@ -22,7 +22,7 @@ from octavo.server.app import create_app
 from octavo.server.listening import listening
 from octavo.server.served import Served
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 T = TypeVar("T")
 
 
@@ -68,7 +68,7 @@ def running(loaded: Loaded, *, api_key: str | None = None) -> Iterator[Live]:
 def until(is_true: Callable[[], bool]) -> None:
     """Wait for something that must come true soon, on however slow a machine.
 
-    Raises: TimeoutError, after a minute.
+    Raises: TimeoutError, after two minutes.
     """
     end = time.monotonic() + PATIENCE_S
     while not is_true():
@@ -80,6 +80,6 @@ def until(is_true: Callable[[], bool]) -> None:
 def within(work: Coroutine[None, None, T]) -> T:
     """Do something on an event loop of its own that must end soon, on however slow a machine.
 
-    Raises: TimeoutError, after a minute; else what the work raises.
+    Raises: TimeoutError, after two minutes; else what the work raises.
     """
     return asyncio.run(asyncio.wait_for(work, PATIENCE_S))
