@@ -98,6 +98,25 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session
+def written(session: nox.Session) -> None:
+    """Have each scheme's own library write its fixture anew, or with --page write the page."""
+    session.env["PYTHONPATH"] = str(ROOT / "conformance" / "tests")
+    page, fixtures = "docs/quantised.md", "conformance/tests/written/fixtures"
+    names = [each for each in session.posargs if each != "--page"]
+    if "--page" not in session.posargs:
+        python(session, "-m", "written.write", fixtures, *names)
+    python(session, "-m", "written.page", page)
+
+
+@nox.session
+def perplexity(session: nox.Session) -> None:
+    """Score a text by a model, as it is and quantised; needs --model, and writes the figures."""
+    session.env["PYTHONPATH"] = str(ROOT / "conformance" / "tests")
+    out = "benchmarks/results/perplexity.json"
+    python(session, "-m", "written.perplexity", "--out", out, *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run one benchmark: `./dev bench offline --model FILE`; the rest goes to it."""
     name, *rest = session.posargs or ["host_cost"]

@@ -154,7 +154,9 @@ def _bench(
     weights = place(
         made.program, made.binding, made.checkpoint.source, made.platform.make_memory(context)
     )
-    blocks = {state.name: made.resolved.num_blocks + 1 for state in made.program.states}
+    assert made.resolved.num_blocks is not None, "the model that is measured keeps blocks"
+    num_blocks = made.resolved.num_blocks + 1
+    blocks = {state.name: num_blocks for state in made.program.states}
     spec = CompileSpec(
         program=made.program,
         binding=_timed(made.binding, clock),
@@ -166,7 +168,7 @@ def _bench(
     resolved = made.resolved
     limits = Limits(
         max_context_tokens=resolved.max_context_tokens,
-        num_blocks=resolved.num_blocks + 1,
+        num_blocks=num_blocks,
         block_size=resolved.block_size,
         max_requests=resolved.max_requests,
         max_step_tokens=resolved.max_step_tokens,

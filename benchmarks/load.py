@@ -4,10 +4,15 @@
 
 `--made-gb` writes a checkpoint of random bfloat16 weights of that size in a folder of its own, and
 removes it afterwards. `warm` files are in the page cache, `cold` ones were dropped from it, for the
-loop too. Each run is a process of its own, so that its peak of memory is its own: what
-it grew by while loading, mapped files included. What is timed begins with the path and ends when
-the last weight is placed and packed for its kernel; imports and opening the device are not in it.
+loops too. Each run is a process of its own, so that its peak of memory is its own: what
+it grew by while loading, mapped files included. `seconds` begin with the path and end when
+the last weight is placed and packed for its kernel; imports and opening the device come before, and
+are in what counts from the start of the process.
 Processor seconds are those of all threads, and say something also where others use the machine.
+
+There are two loops. One reads into a buffer that it uses again, which is as fast as files can be
+read. The other keeps what it reads, in memory that the system has to find and clear first, as
+weights must be kept: whoever copies weights cannot be faster. It is a process of its own as well.
 
 Linux only. Knows nothing of compiling or warming up.
 """
@@ -25,6 +30,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import quiet
 
 from octavo.graph.passes import optimised
@@ -54,6 +60,19 @@ def read_rate(files: list[Path], clock: Callable[[], float] = time.perf_counter)
     return read / (clock() - began)
 
 
+def kept_rate(files: list[Path]) -> float:
+    """Read files from end to end into memory that is kept; gives bytes a second."""
+    kept: list[npt.NDArray[np.uint8]] = []
+    began = time.perf_counter()
+    for path in files:
+        descriptor, at, size = os.open(path, os.O_RDONLY), 0, path.stat().st_size
+        while at < size:
+            kept.append(np.empty(min(CHUNK_BYTES, size - at), np.uint8))
+            at += os.preadv(descriptor, [kept[-1].data], at)
+        os.close(descriptor)
+    return sum(map(len, kept)) / (time.perf_counter() - began)
+
+
 def drop(files: list[Path]) -> None:
     """Drop files from the page cache."""
     for path in files:
@@ -63,13 +82,26 @@ def drop(files: list[Path]) -> None:
         os.close(descriptor)
 
 
+def files_of(model: str) -> list[Path]:
+    """Give the files that hold a model's weights."""
+    path = Path(model)
+    return sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+
+
+def kept(model: str, is_cold: bool) -> dict[str, float]:
+    """Read a model's files once, in this process, and keep what was read."""
+    files = files_of(model)
+    (drop if is_cold else read_rate)(files)
+    return {"GB/s of a loop that keeps": kept_rate(files) / 1e9}
+
+
 def measured(model: str, device: str, is_cold: bool) -> dict[str, float]:
     """Load a model once, in this process."""
     platform = discover.load(device)
     context = platform.open_device((0,), DeviceSettings())
     memory = platform.make_memory(context)
-    path = Path(model)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    opened_s = _age_s()
+    files = files_of(model)
     prepare = drop if is_cold else read_rate
     prepare(files)
     rates = [read_rate(files)]
@@ -93,6 +125,7 @@ def measured(model: str, device: str, is_cold: bool) -> dict[str, float]:
     rate = file_bytes / (took_s - bound_s)
     return {
         "seconds": took_s,
+        "seconds from the start of the process": opened_s + took_s,
         "seconds before placing": bound_s,
         "processor seconds": took_cpu_s,
         "processor seconds of a read loop": file_bytes / read_rate(files, time.process_time),
@@ -158,12 +191,21 @@ def _kib(name: str) -> int:
     return int(text.partition(f"{name}:")[2].split()[0])
 
 
-def _apart(model: str, device: str, is_cold: bool) -> Callable[[int], Mapping[str, float]]:
+def _age_s() -> float:
+    """Give the seconds since this process was started."""
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
+
+
+def _apart(
+    measure: Callable[..., dict[str, float]], *args: object
+) -> Callable[[int], Mapping[str, float]]:
     """Measure in a process of its own."""
 
     def run(_: int) -> Mapping[str, float]:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(measured, (model, device, is_cold))
+            return pool.apply(measure, args)
 
     return run
 
@@ -171,7 +213,9 @@ def _apart(model: str, device: str, is_cold: bool) -> Callable[[int], Mapping[st
 def main() -> None:
     """Measure until enough runs were quiet; write their medians as JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="a folder with safetensors, or a .gguf file")
+    parser.add_argument(
+        "--model", action="append", default=[], help="a folder with safetensors, or a .gguf file"
+    )
     parser.add_argument("--made-gb", type=float, default=0.0, help="size of a checkpoint to make")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=3)
@@ -180,23 +224,30 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peers: dict[str, Callable[[int], Mapping[str, float]]] = {}
-        models = {} if args.model is None else {Path(args.model).name: args.model}
+        models = {Path(model).name: model for model in args.model}
         if args.made_gb:
             write_random(Path(folder), int(args.made_gb * 1e9))
             models[f"random, {args.made_gb:g} GB"] = folder
         for name, model in models.items():
             for state in ("warm", "cold"):
-                peers[f"{name}, {state}"] = _apart(model, args.device, state == "cold")
+                is_cold = state == "cold"
+                peers[f"{name}, {state}"] = _apart(measured, model, args.device, is_cold)
+                peers[f"{name}, {state}, kept"] = _apart(kept, model, is_cold)
         runs = quiet.alternate(peers, runs=args.runs, attempts=args.attempts)
     found = {
         name: {key: round(quiet.summary(each, key)["median"], 3) for key in each[0].figures}
         for name, each in runs.items()
     }
+    for name in [name for name in found if f"{name}, kept" in found]:
+        loop = found.pop(f"{name}, kept")
+        share = found[name]["file GB/s while placing"] / loop["GB/s of a loop that keeps"]
+        found[name] |= {**loop, "share of the loop that keeps": round(share, 3)}
     print(json.dumps(found, indent=1))
     if args.out is not None:
         document = {
-            "what": "from a path to placed and packed weights; medians of "
-            f"{args.runs} processes on the platform '{args.device}'",
+            "what": "from a path to placed and packed weights, and `kept`, a loop that reads the "
+            f"files and keeps them; medians of {args.runs} processes on the platform "
+            f"'{args.device}'",
             "machine": quiet.machine(),
             "others": {name: [round(run.others, 3) for run in each] for name, each in runs.items()},
             **found,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from octavo import SamplingParams
-from octavo.testing.drive import generate, run_on
+from octavo.testing.drive import Running, generate, run_on
 from octavo.testing.flights import HOW_RIGHT, LIMITS, TOY, Flights
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.snapshots import Snapshots
@@ -53,9 +53,15 @@ def flights(name: str) -> Flights:
     return Flights(platform(name), temperature=0.0, programs=(plain, drafting))
 
 
-def prompts() -> tuple[list[int], list[int]]:
+@cache
+def without_blocks(name: str) -> Running:
+    toy = recurrent.alone(TOY, limits=LIMITS)
+    return run_on(platform(name), toy, RandomWeights(toy), num_blocks=NUM_BLOCKS)
+
+
+def prompts(num_shared: int = NUM_SHARED) -> tuple[list[int], list[int]]:
     draw = np.random.default_rng(11)
-    shared = draw.integers(0, VOCAB_SIZE, NUM_SHARED).tolist()
+    shared = draw.integers(0, VOCAB_SIZE, num_shared).tolist()
     first, second = (draw.integers(0, VOCAB_SIZE, count).tolist() for count in (5, 3))
     return [*shared, *first], [*shared, *second]
 
@@ -110,6 +116,26 @@ def test_prompts_go_on_from_kept_states_with_the_tokens_they_get_alone(
     # The second finds blocks and no state behind them; one is kept there, for the third.
     assert hits == [0, 0, NUM_SHARED, NUM_SHARED + len(first) // 4 * 4]
     assert engine.stats.held_blocks == 0
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("name", ["oracle", "cpu", "emulated"])
+def test_prompts_of_a_model_without_blocks_go_on_from_kept_states_alone(
+    name: str, depth: int
+) -> None:
+    running = without_blocks(name)
+    engine = running.engine(vocab_size=VOCAB_SIZE, max_in_flight=depth)
+    plain = running.engine(vocab_size=VOCAB_SIZE, prefix_caching=False)
+    first, second = prompts(4 * NUM_SHARED)
+    third = [*first[: 4 * NUM_SHARED], 5, 6, 7]
+    params = SamplingParams(temperature=0.0, max_tokens=NUM_TOKENS, ignore_eos=True)
+    hits = []
+    for prompt in (first, second, third, first):
+        assert generate(engine, [prompt], params) == generate(plain, [prompt], params)
+        hits.append(engine.stats.prefix_hit_tokens)
+    assert plain.stats.prefix_hit_tokens == 0
+    # What the prompts share ends with a block, and so does the last whole block of the first.
+    assert hits == [0, 4 * NUM_SHARED, 8 * NUM_SHARED, 12 * NUM_SHARED]
 
 
 @pytest.mark.parametrize(("name", "how_right"), FLOWN)

@@ -15,7 +15,7 @@ from octavo.async_llm import AsyncLLM
 from octavo.errors import ClientError, LaterError, ModelError, OperatorError
 from octavo.llm import LLM
 from octavo.outputs import RequestOutput
-from octavo.testing.loaded import VOCAB_SIZE, NullLoaded, null_limits
+from octavo.testing.loaded import VOCAB_SIZE, NullLoaded, byte_tokenizer, null_limits
 from octavo.testing.null import by_hand, null_engine
 from octavo.testing.served import within
 
@@ -114,6 +114,22 @@ def test_a_conversation_is_answered_as_the_template_says(llm: AsyncLLM) -> None:
     assert prompt[0] == 258
 
 
+def test_a_conversation_may_be_written_in_another_way(llm: AsyncLLM) -> None:
+    async def ask() -> RequestOutput:
+        asked = llm.chat(
+            [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "so"}],
+            GREEDY,
+            chat_template="{{ tools }}{{ messages[-1].content }}!",
+            tools=[{"name": "f"}],
+            add_generation_prompt=False,
+            continue_final_message=True,
+        )
+        return await last(asked)
+
+    prompt = within(ask()).prompt_token_ids
+    assert byte_tokenizer().decode(prompt, skip_special_tokens=False) == "[{'name': 'f'}]so"
+
+
 def test_a_pause_that_keeps_stops_everybody_where_they_are(llm: AsyncLLM) -> None:
     long = SamplingParams(temperature=0, max_tokens=2000, ignore_eos=True)
 
@@ -184,6 +200,41 @@ def test_several_outputs_of_a_prompt_come_as_one_result(llm: AsyncLLM) -> None:
     found = within(ask()).outputs
     whole = LLM(NullLoaded()).generate([[5] * 40], params, use_tqdm=False)[0].outputs
     assert [each.token_ids for each in found] == [each.token_ids for each in whole]
+
+
+def test_what_is_new_each_time_joins_to_the_whole() -> None:
+    params = SamplingParams(n=3, seed=7, max_tokens=60, ignore_eos=True, logprobs=1, stop="zz")
+
+    async def ask(llm: AsyncLLM) -> tuple[list[RequestOutput], RequestOutput]:
+        kind = replace(params, output_kind="delta")
+        grown = [each async for each in llm.generate([5] * 40, kind)]
+        return grown, await last(llm.generate([5] * 40, params))
+
+    llm = AsyncLLM(telling())
+    try:
+        news, whole = within(ask(llm))
+    finally:
+        llm.close()
+    assert [each.finished for each in news] == [False] * (len(news) - 1) + [True]
+    assert len(news) > 10
+    for at, output in enumerate(whole.outputs):
+        parts = [each.outputs[at] for each in news]
+        assert "".join(part.text for part in parts) == output.text
+        assert [token for part in parts for token in part.token_ids] == output.token_ids
+        assert [one for part in parts for one in part.logprobs or ()] == output.logprobs
+        assert parts[-1].cumulative_logprob == output.cumulative_logprob
+
+
+def test_who_wants_the_end_alone_gets_one_result(llm: AsyncLLM) -> None:
+    async def ask() -> list[RequestOutput]:
+        params = replace(GREEDY, output_kind="final_only")
+        return [each async for each in llm.generate([4, 5], params)]
+
+    (found,) = within(ask())
+    assert found.finished
+    assert found.outputs[0].token_ids == by_hand([4, 5], num_tokens=12, vocab_size=VOCAB_SIZE)
+    with pytest.raises(ClientError, match="output_kind"):
+        SamplingParams(output_kind="now")  # type: ignore[arg-type]
 
 
 def telling() -> NullLoaded:

@@ -25,10 +25,8 @@ LIMITS = Limits(
 
 
 def over(scheduler: Scheduler, kind: type[Batch] = Batch) -> Batch:
-    limits = scheduler.limits
-    return kind(
-        scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=limits.max_step_tokens
-    )
+    tables = {GROUP: scheduler.holdings.main.tables}
+    return kind(scheduler.seats, tables, max_step_tokens=scheduler.limits.max_step_tokens)
 
 
 def test_a_mixed_step_becomes_arrays_that_say_where_each_token_belongs() -> None:
@@ -54,7 +52,8 @@ def test_a_mixed_step_becomes_arrays_that_say_where_each_token_belongs() -> None
     assert inputs.sampling is not None
     assert inputs.sampling.seats.tolist() == [2]
     assert inputs.sampling.values.tolist() == [list(sampling_words(0.0, 3))]
-    assert inputs.groups[GROUP].block_table.tolist() == scheduler.tables.blocks[1:3, :2].tolist()
+    blocks = scheduler.holdings.main.tables.blocks
+    assert inputs.groups[GROUP].block_table.tolist() == blocks[1:3, :2].tolist()
     dtypes = {inputs.token_ids.dtype, inputs.query_starts.dtype, inputs.rows.dtype,
               inputs.computed.dtype, inputs.seat.dtype}  # fmt: skip
     assert dtypes == {np.dtype(np.int32)}
@@ -87,7 +86,8 @@ def test_table_rows_follow_their_requests_when_others_come_grow_and_go() -> None
     while (step := scheduler.schedule()) is not None:
         inputs = batch.inputs(step, entry="step")
         rows = inputs.groups[GROUP].block_table
-        assert rows.tolist() == scheduler.tables.blocks[step.seats, : rows.shape[1]].tolist()
+        blocks = scheduler.holdings.main.tables.blocks
+        assert rows.tolist() == blocks[step.seats, : rows.shape[1]].tolist()
         assert rows.shape[1] * 4 >= inputs.shape.max_context
         scheduler.commit(step, program.launch(inputs).read())
         steps += 1

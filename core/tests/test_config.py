@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from octavo.amounts import parse_bytes, show_bytes
-from octavo.config import (
-    ModelFacts,
-    PlatformFacts,
-    Settings,
-    from_environment,
-    resolve,
-)
+from octavo.config import Settings, from_environment
 from octavo.errors import FitError, OperatorError
 from octavo.fit import Window
+from octavo.resolved import ModelFacts, PlatformFacts, resolve
 
 MODEL = ModelFacts(dtype="bfloat16", max_context_tokens=1000, kv_numbers=100, num_weights=10_000)
 ROOMY = PlatformFacts(
@@ -165,6 +160,7 @@ def test_what_a_running_request_keeps_is_not_given_to_the_cache() -> None:
     plain = resolve(settings(max_requests=40), MODEL, tight)
     beside = resolve(settings(max_requests=40), replace(MODEL, seat_bytes=50_000), tight)
     lost_bytes = plain.kv_cache_bytes - beside.kv_cache_bytes
+    assert plain.num_blocks is not None
     block_bytes = plain.kv_cache_bytes // plain.num_blocks
     assert abs(lost_bytes - 0.9 * 40 * 50_000) <= block_bytes
     with pytest.raises(FitError, match="what requests keep"):

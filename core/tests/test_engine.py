@@ -230,11 +230,11 @@ def test_an_idle_engine_that_holds_a_block_or_a_seat_says_so() -> None:
     parts = heart(NullProgram(limits()), limits())
     engine, scheduler = parts.engine(), parts.scheduler
     engine.check_integrity()
-    blocks = scheduler.pool.take(1)
+    blocks = scheduler.holdings.main.pool.take(1)
     assert blocks is not None
     with pytest.raises(InternalError, match="1 blocks and 0 seats"):
         engine.check_integrity()
-    scheduler.pool.release(blocks)
+    scheduler.holdings.main.pool.release(blocks)
     scheduler.seats.take(
         np.array([1], np.int32), computed=0, end=2, stop_ids=(), words=(0, 0, 0)
     )  # fmt: skip

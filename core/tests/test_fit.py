@@ -62,6 +62,7 @@ def test_no_cache_is_overspent_and_what_all_wanted_is_enough_for_all(
     demand = Demand(num_requests=requests, context_tokens=context, step_tokens=step)
     found = costs.split(num_bytes, demand)
     assert found.num_bytes <= num_bytes
+    assert found.num_blocks is not None
     spent = found.num_blocks * whole + found.windows.get("w", 0) * own
     assert found.num_bytes == spent + found.num_snapshots * snapshot
     everything = costs.split(costs.wanted(demand), demand)

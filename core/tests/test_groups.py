@@ -28,14 +28,30 @@ VOCAB_SIZE = 97
 SIZE = 4
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
+MOVES = (
+    *["add", "schedule", "schedule", "commit", "commit"] * 2,
+    "abort",
+    "ahead",
+    "break",
+    "lose",
+)
 WINDOW = Sizes(window=6, window_blocks=12)
 STATES = Sizes(ring=1, num_snapshots=5)
 ALL = Sizes(window=5, window_blocks=11, ring=3, num_snapshots=4)
+ALONE = Sizes(ring=1, num_snapshots=5, has_blocks=False)
+ALONE_AHEAD = Sizes(ring=3, num_snapshots=4, has_blocks=False)
 NARROW = Sizes(window=1, window_blocks=8)
-HYBRIDS = {"window": WINDOW, "narrow": NARROW, "states": STATES, "all": ALL}
+HYBRIDS = {
+    "window": WINDOW,
+    "narrow": NARROW,
+    "states": STATES,
+    "all": ALL,
+    "alone": ALONE,
+    "alone ahead": ALONE_AHEAD,
+}
 
 
-def limits(*, blocks: int = 18, requests: int = 4, step_tokens: int = 9) -> Limits:
+def limits(*, blocks: int | None = 18, requests: int = 4, step_tokens: int = 9) -> Limits:
     return Limits(
         max_context_tokens=48,
         num_blocks=blocks,
@@ -51,8 +67,9 @@ class Desk(Moves):
 
     def __init__(self, sizes: Sizes, allowed: Limits, *, num_copies: int = 3) -> None:
         self.program = HybridProgram(allowed, sizes)
+        self.device = Laggard(self.program)
         parts = heart(
-            Laggard(self.program),
+            self.device,
             allowed,
             states=sizes.states(allowed.block_size),
             num_blocks=sizes.num_blocks(allowed),
@@ -115,8 +132,8 @@ def random_request(name: str, chance: random.Random, longest: int) -> Request:
     tail = [chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, longest // 2 - 1))]
     params = SamplingParams(
         temperature=chance.choice([0.0, 0.8]),
-        max_tokens=chance.choice([1, 3, 9, None]),
-        stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 12))],
+        max_tokens=chance.choice([1, 9, None, None]),
+        stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 4))],
     )
     salt = chance.choice(["", "", "x"])
     return Request(name, stem + tail, params, cache_salt=salt, is_late=chance.random() < 0.2)
@@ -128,7 +145,7 @@ def walk(sizes: Sizes, allowed: Limits, *, depth: int, num_moves: int, seed: int
     requests: dict[RequestId, Request] = {}
     made: dict[RequestId, list[int]] = {}
     for number in range(num_moves):
-        move = chance.choice(["add", "schedule", "schedule", "commit", "commit", "abort"])
+        move = chance.choice(MOVES)
         if move == "add" and desk.scheduler.num_waiting < 6:
             one = random_request(f"r{number}", chance, allowed.num_context_tokens - 1)
             desk.scheduler.add(one)
@@ -140,7 +157,13 @@ def walk(sizes: Sizes, allowed: Limits, *, depth: int, num_moves: int, seed: int
             for name, token in zip(delta.request_ids, delta.tokens.tolist(), strict=True):
                 made[name].append(token)
         elif move == "abort" and requests and chance.random() < 0.3:
-            desk.scheduler.end(RequestId(chance.choice(sorted(requests))), "abort")
+            desk.scheduler.end(RequestId(chance.choice(list(requests))), "abort")
+        elif move == "ahead":
+            desk.device.run_ahead()
+        elif move == "break" and chance.random() < 0.03:
+            desk.device.break_next(chance.choice(["launch", "read"]))
+        elif move == "lose" and chance.random() < 0.1:
+            desk.device.lose_next()
         desk.check()
     for one in list(desk.scheduler.requests()):
         desk.scheduler.end(one.request_id, "abort")
@@ -164,9 +187,16 @@ def walk(sizes: Sizes, allowed: Limits, *, depth: int, num_moves: int, seed: int
 def test_after_any_walk_nothing_leaks_and_every_group_held_what_was_read(
     name: str, depth: int
 ) -> None:
-    desk = walk(HYBRIDS[name], limits(), depth=depth, num_moves=NUM_MOVES, seed=depth)
-    assert desk.scheduler.num_preemptions > 0, "a walk that never ran out shows nothing of it"
+    sizes = HYBRIDS[name]
+    allowed = limits() if sizes.has_blocks else limits(blocks=None)
+    desk = walk(sizes, allowed, depth=depth, num_moves=NUM_MOVES, seed=depth)
+    if sizes.has_blocks:
+        assert desk.scheduler.num_preemptions > 0, "a walk that never ran out shows nothing of it"
+    else:
+        assert desk.scheduler.num_preemptions == 0, "what stands in rows of a seat never runs out"
     assert desk.holdings.num_hit_tokens > 0, "a walk without a hit shows nothing of them"
+    assert desk.num_broken > 0, "a walk on which nothing broke shows nothing of it"
+    assert desk.scheduler.num_corrupted > 0, "a walk on which all were well shows nothing of it"
     assert all(pool.num_evicted > 0 for pool in desk.holdings.pools)
 
 

@@ -144,6 +144,9 @@ def test_streamed_pieces_are_the_whole_text(loaded: NullLoaded) -> None:
     params = SamplingParams(seed=5, max_tokens=60)
     (whole,) = llm.chat(conversation, params, use_tqdm=False)
     assert "".join(llm.chat_stream(conversation, params)) == whole.outputs[0].text
+    (other,) = llm.chat(conversation, params, use_tqdm=False, chat_template="{{ messages }}")
+    streamed = "".join(llm.chat_stream(conversation, params, chat_template="{{ messages }}"))
+    assert streamed == other.outputs[0].text != whole.outputs[0].text
 
 
 def test_closing_a_stream_ends_its_request(loaded: NullLoaded) -> None:

@@ -64,6 +64,19 @@ def test_a_folder_becomes_a_model_that_answers(settings: Settings) -> None:
     ]
 
 
+@pytest.mark.parametrize("file", ["vocab.json", None])
+def test_a_missing_tokenizer_is_known_before_weights_are_read(
+    settings: Settings, tmp_path: Path, file: str | None
+) -> None:
+    (tmp_path / "tokenizer.json").unlink()
+    if file is not None:
+        (tmp_path / file).write_text("{}")
+    stages: list[str] = []
+    with pytest.raises(ModelError, match=rf"no tokenizer\.json.*{file or 'Fetch it'}"):
+        load(settings, report=stages.append)
+    assert "reading" not in [stage.split()[0] for stage in stages]
+
+
 def test_wishes_of_scheduling_reach_the_engine_and_change_no_token(settings: Settings) -> None:
     wished = replace(
         settings,
@@ -84,6 +97,7 @@ def test_wishes_of_scheduling_reach_the_engine_and_change_no_token(settings: Set
     limits = loaded.engine.limits
     assert limits.policy == "priority"
     assert limits.rules == StepRules(max_part_tokens=3, prompt_interval=2)
+    assert limits.num_blocks is not None
     assert limits.num_spare_blocks == (limits.num_blocks - 1) // 10 > 0
 
 

@@ -39,7 +39,8 @@ def first_step() -> tuple[Batch, Step]:
     scheduler.add(Request("a", [3, 1], SamplingParams(temperature=0.0)))
     step = scheduler.schedule()
     assert step is not None
-    return Batch(scheduler.seats, scheduler.tables, group=GROUP, max_step_tokens=8), step
+    tables = {GROUP: scheduler.holdings.main.tables}
+    return Batch(scheduler.seats, tables, max_step_tokens=8), step
 
 
 def test_a_program_that_joins_its_entries_is_launched_once() -> None:

@@ -25,6 +25,13 @@ from octavo_platforms.inputs import StepResult
 VOCAB_SIZE = 97
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
+MOVES = (
+    *["add", "schedule", "schedule", "commit", "commit"] * 2,
+    "abort",
+    "ahead",
+    "break",
+    "lose",
+)
 
 
 def limits(
@@ -55,12 +62,14 @@ class Desk(Moves):
     """A scheduler with a late program behind it, whose books can be checked."""
 
     def __init__(self, allowed: Limits) -> None:
-        super().__init__(heart(Laggard(NullProgram(allowed)), allowed))
+        self.device = Laggard(NullProgram(allowed))
+        super().__init__(heart(self.device, allowed))
 
     def check(self) -> None:
         """Hold the books of blocks, seats and queues against each other."""
         scheduler = self.scheduler
-        pool, seats, tables = scheduler.pool, scheduler.seats, scheduler.tables
+        seats, main = scheduler.seats, scheduler.holdings.main
+        pool, tables = main.pool, main.tables
         listed = tables.blocks[tables.blocks != 0]
         assert pool.faults() == []
         assert pool.num_held == len(set(listed.tolist()))
@@ -116,8 +125,8 @@ def random_request(name: str, chance: random.Random, longest: int) -> Request:
         name,
         stem + tail,
         temperature=chance.choice([0.0, 0.8]),
-        max_tokens=chance.choice([1, 3, 9, None]),
-        stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 12))],
+        max_tokens=chance.choice([1, 9, None, None]),
+        stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 4))],
         is_late=chance.random() < 0.2,
     )
 
@@ -128,7 +137,7 @@ def walk(allowed: Limits, *, depth: int, num_moves: int, seed: int) -> int:
     requests: dict[RequestId, Request] = {}
     made: dict[RequestId, list[int]] = {}
     for number in range(num_moves):
-        move = chance.choice(["add", "schedule", "schedule", "commit", "commit", "abort"])
+        move = chance.choice(MOVES)
         if move == "add" and desk.scheduler.num_waiting < 6:
             one = random_request(f"r{number}", chance, allowed.num_context_tokens - 1)
             desk.scheduler.add(one)
@@ -147,18 +156,26 @@ def walk(allowed: Limits, *, depth: int, num_moves: int, seed: int) -> int:
             name = chance.choice(sorted(requests))
             was_over = requests[name].phase is Phase.FINISHED
             assert (desk.scheduler.end(requests[name].request_id, "abort") is None) == was_over
+        elif move == "ahead":
+            desk.device.run_ahead()
+        elif move == "break" and chance.random() < 0.03:
+            desk.device.break_next(chance.choice(["launch", "read"]))
+        elif move == "lose" and chance.random() < 0.1:
+            desk.device.lose_next()
         desk.check()
     for one in list(desk.scheduler.requests()):
         desk.scheduler.end(one.request_id, "abort")
     desk.drain()
     desk.check()
-    assert desk.scheduler.pool.num_held == 0
+    assert desk.scheduler.holdings.main.pool.num_held == 0
     assert desk.scheduler.seats.num_taken == 0
     for name, one in requests.items():
         assert made[name] == one.output_ids == expected(one, len(made[name]))
         if one.finish_reason == "stop":
             assert made[name][-1] in one.stop_ids
         assert not set(made[name][:-1]) & one.stop_ids
+    assert desk.num_broken > 0, "a walk on which nothing broke shows nothing of it"
+    assert desk.scheduler.num_corrupted > 0, "a walk on which all were well shows nothing of it"
     return desk.scheduler.num_preemptions
 
 
@@ -214,7 +231,7 @@ def test_requests_of_different_salts_share_no_blocks() -> None:
     desk = Desk(limits())
     for salt in ("", "x", "x"):
         one = Request(
-            f"r{desk.scheduler.pool.num_remembered}", list(range(9)),
+            f"r{desk.scheduler.holdings.main.pool.num_remembered}", list(range(9)),
             SamplingParams(max_tokens=1), cache_salt=salt,
         )  # fmt: skip
         desk.scheduler.add(one)
@@ -246,6 +263,21 @@ def test_the_last_to_arrive_is_preempted_and_waits_in_front() -> None:
                                    if one.phase is Phase.WAITING))  # fmt: skip
         desk.commit()
     assert preempted[:2] == [("c",), ("b", "c")]
+
+
+def test_who_loses_its_seat_sits_again_at_once_where_another_holds_its_blocks() -> None:
+    """Both came together, and so each computed the same blocks; one has the names."""
+    desk = Desk(limits(blocks=7, context=20, step_tokens=20))
+    asked = [request(name, [5] * 8, max_tokens=8) for name in "ab"]
+    for one in asked:
+        desk.scheduler.add(one)
+    while not desk.scheduler.num_preemptions:
+        desk.schedule()
+        desk.check()
+        desk.commit()
+    assert desk.scheduler.num_running == 2
+    desk.drain()
+    assert [one.output_ids for one in asked] == [expected(one, 8) for one in asked]
 
 
 def test_seats_are_given_in_the_order_of_arrival() -> None:

@@ -10,7 +10,8 @@ Knows nothing of how a platform does it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,20 +19,23 @@ from octavo import SamplingParams
 from octavo.models.decoder import Limits
 from octavo.testing.drive import Running, generate, run_on
 from octavo.testing.random_weights import RandomWeights
-from octavo.testing.toys import llama
+from octavo.testing.toys import llama, recurrent
 from octavo_conformance.bench import Bench
 from octavo_conformance.case import promise, promise_by_dtype
 from octavo_conformance.drawing import random
 from octavo_conformance.steps import Step
 from octavo_conformance.verdict import NotClaimed, insist
 from octavo_platforms.capabilities import DeviceSettings
+from octavo_platforms.inputs import GroupInputs
+from octavo_platforms.program import ProgramDef
 from octavo_platforms.tensor import Array, DType
 
 CLAIM = "batch_invariant"
 NUM_PROMPTS = 16
 LIMITS = Limits(max_step_tokens=160, max_requests=NUM_PROMPTS, max_blocks=24, block_size=4)
 VOCAB_SIZE = 101
-ROUNDS = 20
+ROUNDS, FEW_ROUNDS = 20, 6
+Toy = Callable[..., ProgramDef]
 
 
 @promise_by_dtype(level=3, area="batch", dtypes=("float32", "bfloat16"))
@@ -41,6 +45,19 @@ def gives_the_same_bits_in_every_batch_and_chunk(bench: Bench, dtype: DType) -> 
     prompts = _prompts()
     alone = [_Contexts(running, prompts).whole(index) for index in range(NUM_PROMPTS)]
     for number in range(ROUNDS):
+        together = _Contexts(running, prompts).mixed(np.random.default_rng(number))
+        for index, found in together.items():
+            where = f"prompt {index} of {len(prompts[index])} tokens, in mixture {number}"
+            insist(np.array_equal(found, alone[index]), f"{where}: its logits have other bits")
+
+
+@promise_by_dtype(level=3, area="batch", dtypes=("float32", "bfloat16"))
+def gives_the_same_bits_behind_states_in_every_batch_and_chunk(bench: Bench, dtype: DType) -> None:
+    """So are those of layers that overwrite their states: a convolution and a scan."""
+    running = _opened(bench, dtype=dtype, toy=recurrent.program)
+    prompts = _prompts()
+    alone = [_Contexts(running, prompts).whole(index) for index in range(NUM_PROMPTS)]
+    for number in range(FEW_ROUNDS):
         together = _Contexts(running, prompts).mixed(np.random.default_rng(number))
         for index, found in together.items():
             where = f"prompt {index} of {len(prompts[index])} tokens, in mixture {number}"
@@ -68,10 +85,12 @@ def gives_the_same_tokens_after_prefix_hits_and_preemption(bench: Bench) -> None
     insist(engine.stats.prefix_hit_tokens > 0, "nobody hit a prefix: the case proves too little")
 
 
-def _opened(bench: Bench, *, dtype: DType, num_blocks: int | None = None) -> Running:
+def _opened(
+    bench: Bench, *, dtype: DType, num_blocks: int | None = None, toy: Toy = llama.program
+) -> Running:
     if CLAIM not in bench.platform.info.claims:
         raise NotClaimed(f"it does not claim '{CLAIM}'")
-    program = llama.program(llama.spec(), dtype=dtype, limits=LIMITS)
+    program = toy(llama.spec(), dtype=dtype, limits=LIMITS)
     return run_on(
         bench.platform,
         program,
@@ -131,7 +150,14 @@ class _Contexts:
             rows=range(sum(parts.values())),
             tables=[_blocks(index, starts[index] + count) for index, count in parts.items()],
         )
-        result = self._running.program.launch(step.inputs("forward", 0, {})).read()
+        inputs = step.inputs("forward", 0, {})
+        rows = np.array([[1 + index] for index in parts], np.int32)
+        states = self._running.definition.states
+        own = {
+            each.name: GroupInputs(rows[:, :0], rows) for each in states if each.kind == "recurrent"
+        }
+        inputs = replace(inputs, groups={**inputs.groups, **own})
+        result = self._running.program.launch(inputs).read()
         logits, at = result.outputs["logits"].array, 0
         for index, count in parts.items():
             self._found[index].append(logits[at : at + count].copy())

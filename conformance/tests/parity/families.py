@@ -1,108 +1,20 @@
 """The table of families: for each, tiny models that differ in what its configs can say.
 
-A row is a config for transformers, which writes a checkpoint of random weights for it. Rows named
-`plain` are what every run of the tests sees; the others are for the whole table. Knows no platform.
+Rows named `plain` are what every run of the tests sees; the others are for the whole table. Knows
+no platform.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from .repacked import as_internlm2, as_mxfp4
+from .row import FOUR, HEADS, LLAMA3, LONG, WINDOW, YARN, Row, rope, seeing
 
-from octavo.testing.loaded import byte_backend
-
-VOCAB = 97
-SIZES: Mapping[str, object] = {
-    "vocab_size": VOCAB,
-    "hidden_size": 48,
-    "intermediate_size": 80,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.2,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
+SHARPER = {
+    **{**YARN, "original_max_position_embeddings": 128, "llama_4_scaling_beta": 0.1},
+    **{"mscale": 1.0, "mscale_all_dim": 1.0},
 }
-WINDOW: Mapping[str, object] = {"sliding_window": 7}
-FOUR: Mapping[str, object] = {"num_hidden_layers": 4}
-HEADS: Mapping[str, object] = {"head_dim": 16}
-YARN = {
-    "rope_type": "yarn",
-    "factor": 4.0,
-    "original_max_position_embeddings": 64,
-    "rope_theta": 1e4,
-}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-    "rope_theta": 5e5,
-}
-LONG = {
-    "rope_type": "longrope",
-    "rope_theta": 1e4,
-    "short_factor": [1.0, 1.1, 1.3, 1.6],
-    "long_factor": [1.2, 1.9, 2.7, 4.1],
-}
-
-
-def rope(kind: str, **more: object) -> Mapping[str, object]:
-    """Stretch rotary positions."""
-    return {"rope_parameters": {"rope_type": kind, "rope_theta": 1e4, **more}}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A tiny model: its family, what is special about it, and its config's own words.
-
-    `without` are keys of `SIZES` that the family does not have. `architecture` is what its authors
-    call it, where transformers writes another name.
-    """
-
-    family: str
-    label: str
-    options: Mapping[str, object] = field(default_factory=dict)
-    kind: str = ""
-    without: frozenset[str] = frozenset()
-    architecture: str = ""
-
-    @property
-    def name(self) -> str:
-        """Give a name that no other row has."""
-        return f"{self.family}: {self.label}"
-
-    def write(self, folder: Path) -> PreTrainedModel:
-        """Write its checkpoint, and give the module that it is of."""
-        torch.manual_seed(0)
-        sizes = {key: value for key, value in SIZES.items() if key not in self.without}
-        config = CONFIG_MAPPING[self.kind or self.family].from_dict({**sizes, **self.options})
-        module: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-        module.train(False)
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                if any(each in name for each in ("norm", "ln_", "bias", "sinks")):
-                    parameter.add_(torch.randn_like(parameter) * 0.2)
-            for name, buffer in module.named_buffers():
-                if "correction_bias" in name:
-                    buffer.add_(torch.randn_like(buffer) * 0.2)
-        module.save_pretrained(folder)
-        if self.architecture:
-            path = folder / "config.json"
-            written = json.loads(path.read_text()) | {"architectures": [self.architecture]}
-            path.write_text(json.dumps(written))
-        (folder / "tokenizer.json").write_text(byte_backend().to_str())
-        return module
-
-
 SHARED = frozenset({"num_key_value_heads"})
 BOTH = SHARED | {"intermediate_size"}
 GPT2: Mapping[str, object] = {"n_embd": 48, "n_layer": 2, "n_head": 6, "n_positions": 256}
@@ -130,7 +42,8 @@ OLMO3 = {
     "full_attention": dict(YARN),
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
-INTERNLM3 = "InternLM3ForCausalLM"
+INTERNLM2: Mapping[str, object] = {"architectures": ["InternLM2ForCausalLM"]}
+INTERNLM3: Mapping[str, object] = {"architectures": ["InternLM3ForCausalLM"]}
 BIASES: Mapping[str, object] = {"attention_bias": True, "mlp_bias": True}
 
 EXPERTS: Mapping[str, object] = {"num_experts": 8, "num_experts_per_tok": 3}
@@ -155,6 +68,8 @@ LATENTS: Mapping[str, object] = {
 GROUPS: Mapping[str, object] = {"n_group": 4, "topk_group": 2}
 MSCALE = {**YARN, "mscale": 0.7, "mscale_all_dim": 0.9}
 GPT_OSS: Mapping[str, object] = {**LOCAL, **WINDOW, **HEADS}
+MXFP4: Mapping[str, object] = {"quantization_config": {"quant_method": "mxfp4"}}
+LONG_MOE: Mapping[str, object] = {**LONG, "short_mscale": 1.2, "long_mscale": 1.3}
 DELTA: Mapping[str, object] = {
     "initializer_range": 0.1,
     **SHARED_EXPERT,
@@ -187,11 +102,59 @@ FALCON_H1: Mapping[str, object] = {
     "ssm_multipliers": [0.9, 1.1, 1.3, 0.8, 0.7],
     "mlp_multipliers": [0.8, 1.4],
 }
+NO_HEADS = frozenset({"num_attention_heads", "num_key_value_heads", "intermediate_size"})
+NO_ENDS = NO_HEADS | {"max_position_embeddings"}
+ALONE: Mapping[str, object] = {"state_size": 6, "time_step_rank": 5}
+ALONE2: Mapping[str, object] = {"num_heads": 12, "head_dim": 8, "n_groups": 2, "state_size": 6}
+JAMBA: Mapping[str, object] = {
+    **FOUR,
+    "attn_layer_period": 2,
+    "attn_layer_offset": 1,
+    "expert_layer_period": 2,
+    "expert_layer_offset": 0,
+    "num_experts": 4,
+    "mamba_d_state": 6,
+    "mamba_dt_rank": 5,
+}
+MEMORY_ROWS: tuple[Row, ...] = (
+    Row("mamba", "plain", ALONE, without=NO_ENDS),
+    Row(
+        "mamba",
+        "biases, untied",
+        {**ALONE, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False},
+        without=NO_ENDS,
+    ),
+    Row("mamba", "rows not widened", {**ALONE, "residual_in_fp32": False}, without=NO_ENDS),
+    Row("falcon_mamba", "plain", ALONE, without=NO_ENDS),
+    Row("mamba2", "plain", ALONE2, without=NO_ENDS),
+    Row(
+        "mamba2",
+        "limits, tied",
+        {**ALONE2, "time_step_limit": [0.4, 0.8], "tie_word_embeddings": True},
+        without=NO_ENDS,
+    ),
+    Row("jamba", "plain", JAMBA),
+    Row("jamba", "no experts", {**JAMBA, "num_experts": 1, "num_experts_per_tok": 1}),
+)
 SPARSE_ROWS: tuple[Row, ...] = (
     Row("mixtral", "plain", LOCAL),
     Row("mixtral", "window, heads of their own width", {**LOCAL, **WINDOW, **HEADS}),
+    Row("phimoe", "plain", {**LOCAL, "router_jitter_noise": 0.2, "sliding_window": None}),
+    Row(
+        "phimoe",
+        "longrope, short, biases",
+        {
+            **{**LOCAL, **WINDOW, "attention_bias": True, "lm_head_bias": True},
+            "rope_parameters": {**LONG_MOE, "original_max_position_embeddings": 256},
+        },
+    ),
     Row("qwen2_moe", "plain", SHARED_EXPERT),
     Row("qwen2_moe", "renormalised", {**SHARED_EXPERT, **RENORMALISED}),
+    Row(
+        "qwen2_moe",
+        "some layers dense",
+        {**SHARED_EXPERT, **FOUR, "decoder_sparse_step": 2, "mlp_only_layers": [3]},
+    ),
     Row("qwen3_moe", "plain", {**NARROW, **RENORMALISED, **HEADS}),
     Row(
         "qwen3_moe",
@@ -199,6 +162,13 @@ SPARSE_ROWS: tuple[Row, ...] = (
         {**NARROW, **HEADS, **FOUR, "decoder_sparse_step": 2, "mlp_only_layers": [3]},
     ),
     Row("gpt_oss", "plain", {**GPT_OSS, "rope_parameters": {**YARN, "truncate": False}}),
+    Row(
+        "gpt_oss",
+        "experts in blocks of four bits",
+        {**GPT_OSS, "hidden_size": 64, "intermediate_size": 96},
+        said=MXFP4,
+        repack=as_mxfp4,
+    ),
     Row("gpt_oss", "narrow limits", {**GPT_OSS, "swiglu_limit": 0.5, "attention_bias": False}),
     Row("qwen3_next", "plain", DELTA),
     Row("bamba", "plain", {**MAMBA2, **FOUR, "attn_layer_indices": [1, 3]}),
@@ -244,6 +214,7 @@ ROWS: tuple[Row, ...] = (
         "plain",
         {**WINDOW, **HEADS, "layer_types": ["sliding_attention", "full_attention"]},
     ),
+    Row("ministral3", "plain", {**HEADS, "rope_parameters": SHARPER}),
     Row("qwen2", "plain", {"tie_word_embeddings": True}),
     Row("qwen2", "late windows", {**WINDOW, "use_sliding_window": True, "max_window_layers": 1}),
     Row("qwen3", "plain", HEADS),
@@ -251,6 +222,8 @@ ROWS: tuple[Row, ...] = (
     Row("gemma", "plain", HEADS),
     Row("gemma2", "plain", GEMMA2),
     Row("gemma3", "plain", {**GEMMA3, **FOUR, "rope_parameters": BY_KIND}, "gemma3_text"),
+    Row("gemma3", "text of a model that sees", seeing("gemma3_text", GEMMA3), "gemma3"),
+    Row("mistral", "text of a model that sees", seeing("mistral", WINDOW), "mistral3"),
     Row("phi3", "plain"),
     Row("phi3", "window", WINDOW),
     Row(
@@ -293,8 +266,17 @@ ROWS: tuple[Row, ...] = (
     Row("cohere2", "plain", {**WINDOW, **FOUR}),
     Row("glm", "plain", HEADS),
     Row("glm4", "plain", HEADS),
-    Row("internlm3", "plain", HEADS, architecture=INTERNLM3),
-    Row("internlm3", "biases", {**HEADS, **BIASES}, architecture=INTERNLM3),
+    Row("internlm2", "plain", kind="llama", said=INTERNLM2, repack=as_internlm2),
+    Row(
+        "internlm2",
+        "biases, tied",
+        {"attention_bias": True, "tie_word_embeddings": True},
+        "llama",
+        said={**INTERNLM2, "bias": True},
+        repack=as_internlm2,
+    ),
+    Row("internlm3", "plain", HEADS, said=INTERNLM3),
+    Row("internlm3", "biases", {**HEADS, **BIASES}, said=INTERNLM3),
     Row("exaone4", "plain", {**WINDOW, **FOUR}),
     Row(
         "exaone4",
@@ -305,5 +287,11 @@ ROWS: tuple[Row, ...] = (
     Row("smollm3", "window", {**WINDOW, **FOUR, "use_sliding_window": True}),
     Row("nemotron", "plain"),
     Row("nemotron", "biases", BIASES),
+    Row(
+        "nemotron",
+        "heads of their own width, all of which turn",
+        {**HEADS, "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 1.0}},
+    ),
     *SPARSE_ROWS,
+    *MEMORY_ROWS,
 )

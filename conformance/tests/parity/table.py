@@ -1,6 +1,6 @@
 """The whole table of families, held on every platform, and written down as docs/models.md.
 
-    python -m parity.table docs/models.md [--platform cpu --platform jax] [--only WORDS]
+    python -m parity.table docs/models.md [--platform cpu --platform "jax bfloat16"] [--only WORDS]
 
 A run of a part leaves what the page says of the rest. Fails where a row that a platform runs does
 not hold. Knows nothing of what is compared.
@@ -14,14 +14,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from octavo.models.registry import FAMILIES
+from octavo.errors import DeviceError
+from octavo.models.registry import ENCODERS, FAMILIES
 from octavo_platforms import discover
 from octavo_platforms.errors import CannotBind
 from octavo_platforms.loaded import Platform
 from octavo_platforms.tensor import DType
 
-from .families import ROWS, Row
+from .encoded import measure_encoder
+from .encoders import ENCODER_ROWS, EncoderRow
+from .families import ROWS
 from .measured import EXACT, NARROW, OUTPUT_TOKENS, Measured, measure
+from .row import Row
 
 # Every platform, and the dtypes in which it is held. The oracle computes in float64 whatever it is
 # asked for, so that one dtype says everything.
@@ -34,6 +38,7 @@ COLUMNS: tuple[tuple[str, DType], ...] = (
     ("jax", "float32"),
     ("jax", "bfloat16"),
 )
+ALL_ROWS: tuple[Row | EncoderRow, ...] = (*ROWS, *ENCODER_ROWS)
 Cells = dict[tuple[str, str], str]
 """What stands in the table, by row and column."""
 
@@ -43,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Hold every family on every platform")
     parser.add_argument("page", type=Path)
     parser.add_argument("--platform", action="append", default=[])
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", action="append", default=[])
     args = parser.parse_args(argv)
-    rows = [row for row in ROWS if args.only in row.name]
+    wanted = args.only or [""]
+    rows = [row for row in ALL_ROWS if any(words in row.name for words in wanted)]
     cells = kept(args.page)
     problems: list[str] = []
     for platform, dtype in _columns(args.platform):
@@ -82,19 +88,25 @@ def _split(line: str) -> list[str]:
 def _columns(names: Sequence[str]) -> Iterator[tuple[Platform, DType]]:
     here = {each.name for each in discover.installed()}
     for name, dtype in COLUMNS:
-        if name not in here or (names and name not in names):
+        is_wanted = not names or name in names or f"{name} {dtype}" in names
+        if name not in here or not is_wanted:
             continue
         platform = discover.load(name)
         if platform.probe().found:
             yield platform, dtype
 
 
-def _found(row: Row, platform: Platform, dtype: DType) -> Measured | str:
+def _found(row: Row | EncoderRow, platform: Platform, dtype: DType) -> Measured | str:
     """Measure; give the op where a platform refuses one."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = measure(row, platform, Path(folder), dtype)
-        except CannotBind as refused:
+            if isinstance(row, EncoderRow):
+                found = measure_encoder(row, platform, Path(folder), dtype)
+            else:
+                found = measure(row, platform, Path(folder), dtype)
+        except (CannotBind, DeviceError) as refused:
+            if isinstance(refused, DeviceError) and not isinstance(refused.__cause__, CannotBind):
+                raise
             return str(refused).partition(" cannot run ")[2].partition("(")[0]
     print(f"{platform.info.name:10} {dtype:8} {row.name:45} {found}", file=sys.stderr, flush=True)
     return found
@@ -106,12 +118,11 @@ def page(cells: Cells) -> str:
     columns = [name for name in (f"{name} {dtype}" for name, dtype in COLUMNS) if name in there]
     lines = [_HEAD.format(exact=EXACT, narrow=NARROW, tokens=OUTPUT_TOKENS)]
     lines += ["| family | architectures |", "|---|---|"]
-    lines += [
-        f"| {family.name} | {', '.join(f'`{each}`' for each in family.architectures)} |"
-        for family in FAMILIES
-    ]
+    named = [(family.name, family.architectures) for family in FAMILIES]
+    named += [(each.name, (*each.architectures, *each.classifiers)) for each in ENCODERS]
+    lines += [f"| {name} | {', '.join(f'`{each}`' for each in known)} |" for name, known in named]
     lines += ["", f"| model | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for row in ROWS:
+    for row in ALL_ROWS:
         found = [cells.get((row.name, column), "") for column in columns]
         if any(found):
             lines.append(f"| {row.name} | {' | '.join(found)} |")
@@ -137,9 +148,15 @@ tokens, {tokens} a request, are those of transformers, of prompts in parts, besi
 prefixes remembered. Tokens are held by the law of gaps, so that a tie is no error. In bfloat16 it
 has the mean error, that of transformers itself in bfloat16 beside it ({narrow} times that is
 allowed), and how many rows of logits have the same largest; of models that choose experts it is
-what half the rows err by, because a row whose experts fell the other way is another row. Tokens
+what half the rows err by, because a row whose experts fell the other way is another row; of such
+rows there may not be many more than of the reference's own. Tokens
 come from the entry `step`, on the oracle from `forward` and `sample`. A platform that lacks an op
 refuses a model by the op's name, before it reads a weight. An empty cell was not measured.
+
+Encoders, and others that are pooled, have no tokens: a cell has the largest error of a number of
+their vectors or of their scores of classes, in standard deviations, of prompts alone and together,
+and how many of the prompts give together what they give alone; in bfloat16 it has the mean error,
+and that of transformers itself beside it.
 
 Architectures that are not here run by transformers' own code on platforms made of torch, around
 our attention; so do models of these families whose config asks for more than is built.

@@ -105,6 +105,14 @@ def test_a_folder_of_safetensors_gives_the_same_logits(
     )
 
 
+def test_perplexity_is_that_of_transformers_within_a_thousandth(
+    running: Running, reference: Reference, token_ids: list[int]
+) -> None:
+    exact = _perplexity(reference_logits(reference, token_ids), token_ids)
+    found = _perplexity(running.logits(token_ids), token_ids)
+    assert abs(found / exact - 1) < 1e-3
+
+
 def test_bfloat16_keeps_the_perplexity(
     reference: Reference, gguf: Path, token_ids: list[int]
 ) -> None:

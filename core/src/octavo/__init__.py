@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from octavo.beams import BeamSearchParams
     from octavo.llm import LLM
     from octavo.outputs import CompletionOutput, RequestOutput
+    from octavo.vectors import (
+        ClassificationRequestOutput,
+        EmbeddingRequestOutput,
+        PoolingParams,
+        ScoringRequestOutput,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
     "LLM", "AsyncLLM", "SamplingParams", "BeamSearchParams", "RequestOutput", "CompletionOutput",
-    "__version__",
+    "PoolingParams", "EmbeddingRequestOutput", "ClassificationRequestOutput",
+    "ScoringRequestOutput", "__version__",
 ]  # fmt: skip
 
 
@@ -45,4 +52,9 @@ def __getattr__(name: str) -> object:
 
         found: object = getattr(outputs, name)
         return found
+    if name in __all__:
+        from octavo import vectors
+
+        pooled: object = getattr(vectors, name)
+        return pooled
     raise AttributeError(f"module 'octavo' has no attribute '{name}'")

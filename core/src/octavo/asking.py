@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack, get_args
 
 from octavo import sampling
 from octavo.engine import Engine
@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # plain prompts need no template engine
 
 DEFAULT_OUTPUT_TOKENS = 16
 MAX_OUTPUTS = 16384
+
+OutputKind = Literal["cumulative", "delta", "final_only"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ class SamplingParams(sampling.SamplingParams):
     the n whose tokens are likeliest on average are given, the best first; they are ranked by the
     model's own logprobs, before temperature, penalties or any cut.
 
+    Where outputs are given while they grow, `output_kind` says what is given each time: all so
+    far ("cumulative"), what is new ("delta"), or nothing before the end ("final_only").
+
     Raises: ClientError, naming the parameter that is out of its range.
     """
 
@@ -53,6 +58,7 @@ class SamplingParams(sampling.SamplingParams):
     bad_words: Sequence[str] = ()
     n: int = 1
     best_of: int | None = None
+    output_kind: OutputKind = "cumulative"
 
     def __post_init__(self) -> None:
         """Check what the heart does not know, too."""
@@ -79,6 +85,8 @@ class SamplingParams(sampling.SamplingParams):
         return self.best_of or self.n
 
     def _check_outputs(self) -> None:
+        if self.output_kind not in get_args(OutputKind):
+            raise refused("output_kind", self.output_kind, f"one of {get_args(OutputKind)}")
         if not is_integer(self.n, 1, MAX_OUTPUTS):
             raise refused("n", self.n, f"an integer from 1 to {MAX_OUTPUTS}")
         if self.best_of is not None and not is_integer(self.best_of, self.n, MAX_OUTPUTS):
@@ -192,38 +200,79 @@ def prompt_ids(
     return list(prompt)
 
 
+class Conversing(TypedDict, total=False):
+    """How a conversation becomes text, for those who want it otherwise than usual.
+
+    `chat_template` names one of the model's, or is another. The template is told of `tools`,
+    `documents`, `reasoning_effort` and `chat_template_kwargs`, such as `enable_thinking`; of the
+    last it takes what it knows. By default the model's next message is begun; with
+    `continue_final_message`, and without `add_generation_prompt`, its last one goes on.
+    """
+
+    chat_template: str | None
+    add_generation_prompt: bool
+    continue_final_message: bool
+    tools: Sequence[Mapping[str, object]] | None
+    documents: Sequence[Mapping[str, object]] | None
+    reasoning_effort: str | None
+    chat_template_kwargs: Mapping[str, object] | None
+
+
 def conversation_ids(
     model: Model,
     messages: Sequence[Mapping[str, object]],
     *,
-    add_generation_prompt: bool = True,
-    continue_final_message: bool = False,
-    tools: Sequence[Mapping[str, object]] | None = None,
-    documents: Sequence[Mapping[str, object]] | None = None,
-    extra: Mapping[str, object] | None = None,
+    add_special_tokens: bool = False,
+    **how: Unpack[Conversing],
 ) -> list[int]:
-    """Turn a conversation into token ids, as the model's chat template writes it.
+    """Turn a conversation into token ids, as a chat template writes it.
 
-    Messages may be as clients of the OpenAI API write them. What the other arguments do is
-    `ChatTemplate.render`'s to say.
+    Messages may be as clients of the OpenAI API write them. `add_special_tokens` are those around
+    a text, which templates mostly write themselves.
 
-    Raises: ClientError where the model has no template, or the template refuses.
+    Raises: ClientError where the model has no template, or the template refuses, or does not read
+        tools, documents or a `reasoning_effort` that there are.
     """
-    if model.chat is None:
+    chat, name = _chat_by(model, how.get("chat_template"))
+    tools, documents = how.get("tools"), how.get("documents")
+    effort = how.get("reasoning_effort")
+    given = {"tools": tools, "documents": documents, "reasoning_effort": effort}
+    for variable, value in given.items():
+        if value and not chat.reads(variable, tools=tools, name=name):
+            raise ClientError(
+                f"The chat template does not read '{variable}', so it would change nothing. Leave "
+                "it out, or use another template.",
+                param=variable,
+            )
+    extra = how.get("chat_template_kwargs") or {}
+    text = chat.render(
+        chat.fitted(messages, tools=tools, name=name),
+        add_generation_prompt=how.get("add_generation_prompt", True),
+        continue_final_message=how.get("continue_final_message", False),
+        tools=tools,
+        documents=documents,
+        name=name,
+        extra=extra if effort is None else {"reasoning_effort": effort, **extra},
+    )
+    return model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+
+def _chat_by(model: Model, template: str | None) -> tuple[ChatTemplate, str | None]:
+    """Find the template, and its name if it is one of the model's several."""
+    chat = model.chat
+    if chat is not None and (template is None or template in chat.names):
+        return chat, template
+    if template is None:
         raise ClientError(
             f"The model '{model.model_name}' has no chat template, so it cannot hold a "
             "conversation. Send plain prompts instead: /v1/completions, or LLM.generate.",
             param="messages",
         )
-    text = model.chat.render(
-        model.chat.fitted(messages, tools=tools),
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=continue_final_message,
-        tools=tools,
-        documents=documents,
-        extra={} if extra is None else extra,
-    )
-    return model.tokenizer.encode(text, add_special_tokens=False)
+    if chat is None:
+        from octavo.chat.template import ChatTemplate
+
+        chat = ChatTemplate("", model.tokenizer.special_tokens)
+    return chat.other(template), None
 
 
 def make_request(

@@ -20,7 +20,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Unpack
 
-from octavo.asking import Loaded, Model, SamplingParams, conversation_ids
+from octavo.asking import (
+    Conversing,
+    Loaded,
+    Model,
+    SamplingParams,
+    conversation_ids,
+    prompt_ids,
+)
+from octavo.beams import BeamSearches, BeamSearchParams, broken_beam
 from octavo.errors import ClientError
 from octavo.llm import Message
 from octavo.outputs import RequestOutput
@@ -31,8 +39,9 @@ from octavo.process.host import Host
 from octavo.process.messages import StatsTold
 from octavo.process.stream import Stream
 from octavo.process.thread import ThreadHost
-from octavo.prompts import Prompt, ask
+from octavo.prompts import Prompt, ask, ask_ids, text_of, text_or_ids
 from octavo.scheduler.pausing import PauseMode
+from octavo.step import Logprobs
 from octavo.wishes import Wishes, settings_of
 
 
@@ -54,25 +63,25 @@ class AsyncLLM:
         Raises: OperatorError, saying what does not exist, is not supported or does not fit.
         """
         loaded: Loaded | None = None
+        settings = settings_of(model if isinstance(model, str) else None, **wishes)
         if model is not None and not isinstance(model, str):
             loaded = model
         elif in_process:
             from octavo.loading import load
 
-            loaded = load(settings_of(model, **wishes), report=report)
+            loaded = load(settings, report=report)
         host: Host
         if loaded is not None:
             host = ThreadHost(loaded)
         else:
-            assert model is None or isinstance(model, str), "a loaded model was taken above"
-            host = ChildHost(settings_of(model, **wishes))
+            host = ChildHost(settings)
         self._engine = EngineClient(host, say=report)
         self._streams: dict[str, Stream] = {}
         self._numbers = itertools.count()
         try:
             self._engine.start()
             facts = self._engine.wait_ready()
-            self._model: Model = far_model(facts) if loaded is None else loaded
+            self._model: Model = far_model(facts, settings) if loaded is None else loaded
         except BaseException:
             self._engine.close()
             raise
@@ -87,10 +96,11 @@ class AsyncLLM:
     ) -> AsyncGenerator[RequestOutput, None]:
         """Continue a prompt: a text, token ids or a mapping, as `LLM.generate` takes.
 
-        Gives the outputs so far each time that they grew, and the whole as the last; with
-        `best_of` the whole alone, for only then is it known which are the best. Who closes
-        the generator, or is cancelled, ends the request. The lowest `priority` comes first,
-        where the model was loaded to go by priorities.
+        Gives the outputs so far each time that they grew, and the whole as the last; with the
+        `output_kind` "delta" what is new alone, which costs long outputs less, and with
+        "final_only" or `best_of` the whole alone. Who closes the generator, or is cancelled,
+        ends the request. The lowest `priority` comes first, where the model was loaded to go by
+        priorities.
 
         Raises: ClientError for what cannot be used; LaterError while the engine does not answer
             or has enough to do; InternalError where it goes.
@@ -107,14 +117,31 @@ class AsyncLLM:
         request_id: str | None = None,
         *,
         priority: int = 0,
+        **how: Unpack[Conversing],
     ) -> AsyncGenerator[RequestOutput, None]:
-        """Answer a conversation, by default up to the context's limit; else as `generate`."""
-        ids = conversation_ids(self._model, messages)
+        """Answer a conversation, by default up to the context's limit; else as `generate`.
+
+        How it becomes text is `Conversing`'s to say.
+        """
+        ids = conversation_ids(self._model, messages, **how)
         default = replace(self._model.default_sampling, max_tokens=None)
         params = default if sampling_params is None else sampling_params
         async with aclosing(self._results(ids, params, request_id, priority)) as results:
             async for each in results:
                 yield each
+
+    async def beam_search(self, prompt: Prompt, params: BeamSearchParams) -> RequestOutput:
+        """Find a prompt's likeliest outputs, as `beams` says, the best first.
+
+        Raises: as `generate`; ClientError for more beams than logprobs are told.
+        """
+        ids = prompt_ids(self._model, text_or_ids(prompt))
+        searches = BeamSearches(self._model, [ids], params)
+        name = f"beams-{next(self._numbers)}"
+        while contexts := searches.contexts():
+            searches.advance(await self._told(name, contexts, searches.asked))
+        (result,) = searches.results(name)
+        return replace(result, prompt=text_of(prompt))
 
     def abort(self, request_id: str) -> None:
         """End a request; its generator ends with what there is. Harmless where it has ended.
@@ -169,6 +196,22 @@ class AsyncLLM:
     ) -> None:
         self.close()
 
+    async def _told(
+        self, name: str, contexts: Sequence[Sequence[int]], params: SamplingParams
+    ) -> list[Logprobs]:
+        """Compute one token behind each context, and tell how likely it and others were."""
+        asked = [ask_ids(self._model, name, context, params) for context in contexts]
+        outputs = [output for each in asked for output in each.outputs]
+        stream = self._engine.submit(outputs)
+        try:
+            while stream.is_open:
+                await stream.take()
+        finally:
+            stream.close()
+        if any(output.finish_reason == "error" for output in outputs):
+            raise broken_beam()
+        return [output.told[0] for output in outputs]
+
     async def _results(
         self, prompt: Prompt, params: SamplingParams, request_id: str | None, priority: int
     ) -> AsyncGenerator[RequestOutput, None]:
@@ -179,14 +222,19 @@ class AsyncLLM:
             )
         asked = ask(self._model, name, prompt, params, priority=priority)
         stream = self._streams[name] = self._engine.submit(asked.outputs)
+        is_whole = params.output_kind == "final_only" or params.best_of is not None
+        is_delta = params.output_kind == "delta" and not is_whole
         is_finished = False
         try:
             while not is_finished:
                 await stream.take()
+                is_finished = not stream.is_open
+                if is_whole and not is_finished:
+                    continue
                 with stream.lock:
-                    result = asked.result()
+                    result = asked.news() if is_delta else asked.result()
                 is_finished = result.finished
-                if is_finished or params.best_of is None:
+                if is_finished or not is_delta or any(each.token_ids for each in result.outputs):
                     yield result
         finally:
             stream.close()

@@ -23,9 +23,18 @@ class Bar(Protocol):
 
 
 def bar(
-    total: int, *, unit: str, what: str, is_scaled: bool = False, shown: bool | None = None
+    total: int,
+    *,
+    unit: str,
+    what: str,
+    is_scaled: bool = False,
+    shown: bool | None = None,
+    delay_s: float = 0.0,
 ) -> AbstractContextManager[Bar]:
-    """Open a bar; `shown` None draws it on terminals only, False never."""
+    """Open a bar; `shown` None draws it on terminals only, False never.
+
+    It is not drawn before `delay_s` have passed: what is done by then needs none.
+    """
     if shown is False:
         return _NoBar()
     try:
@@ -39,6 +48,7 @@ def bar(
         unit_scale=is_scaled,
         disable=None if shown is None else False,
         dynamic_ncols=True,
+        delay=delay_s,
     )
     return made
 

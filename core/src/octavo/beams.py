@@ -21,11 +21,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from octavo.asking import Loaded
-from octavo.errors import ClientError
+from octavo.asking import Loaded, Model, SamplingParams
+from octavo.errors import ClientError, InternalError
 from octavo.outputs import CompletionOutput, RequestOutput
 from octavo.request import FinishReason, Request, RequestId
-from octavo.sampling import SamplingParams
 from octavo.sampling.parameters import is_integer, is_real, refused
 from octavo.step import Logprobs
 
@@ -115,76 +114,121 @@ class Search:
         return any(beam.score(penalty, length=length) > worst.score(penalty) for beam in self.alive)
 
 
+class BeamSearches:
+    """The searches of some prompts, which advance together, a token at a time.
+
+    Whoever has an engine asks it for `contexts`, each for a token by `asked`, and gives what it
+    is told to `advance`; when no context is left, the `results` are there.
+
+    Raises: ClientError for a prompt that does not fit.
+    """
+
+    def __init__(
+        self, model: Model, prompts: Sequence[Sequence[int]], params: BeamSearchParams
+    ) -> None:
+        room = model.max_context_tokens
+        for prompt in prompts:
+            if len(prompt) >= room:
+                raise ClientError(
+                    f"The prompt has {len(prompt)} tokens, but with an output at most {room - 1} "
+                    "fit.",
+                    param="prompts",
+                )
+        self.asked = SamplingParams(
+            temperature=0, max_tokens=1, logprobs=_FORKS * params.beam_width
+        )
+        self._model = model
+        self._params = params
+        self._searches = [
+            Search(
+                prompt, min(params.max_tokens, room - len(prompt)), params, frozenset(model.eos_ids)
+            )
+            for prompt in prompts
+        ]
+
+    def contexts(self) -> list[list[int]]:
+        """Give what every beam that goes on has to be continued from."""
+        return [
+            [*search.prompt_ids, *beam.tokens] for search in self._searches for beam in search.alive
+        ]
+
+    def advance(self, told: Sequence[Logprobs]) -> None:
+        """Take what follows each context, in their order, and keep the best."""
+        start = 0
+        for search in self._searches:
+            if count := len(search.alive):
+                search.advance(told[start : start + count])
+                start += count
+
+    def results(self, name: str) -> list[RequestOutput]:
+        """Give the best outputs of each prompt; `name` begins their ids."""
+        return [
+            RequestOutput(
+                request_id=f"{name}.{index}",
+                prompt=None,
+                prompt_token_ids=list(search.prompt_ids),
+                outputs=[
+                    _completion(self._model, place, beam, self._params)
+                    for place, beam in enumerate(search.ended)
+                ],
+                finished=True,
+                num_cached_tokens=0,
+            )
+            for index, search in enumerate(self._searches)
+        ]
+
+
 def beam_search(
     model: Loaded, name: str, prompts: Sequence[Sequence[int]], params: BeamSearchParams
 ) -> list[RequestOutput]:
     """Search for the likeliest outputs of prompts, together; the best first.
 
-    `name` begins the requests' ids. Raises: ClientError for a prompt that does not fit, or more
-        beams than the model was loaded to tell logprobs for.
+    `name` begins the requests' ids.
+
+    Raises: ClientError for a prompt that does not fit, or more beams than the model was loaded to
+        tell logprobs for; InternalError where it gives no numbers.
     """
-    room = model.max_context_tokens
-    for prompt in prompts:
-        if len(prompt) >= room:
-            raise ClientError(
-                f"The prompt has {len(prompt)} tokens, but with an output at most {room - 1} fit.",
-                param="prompts",
-            )
-    searches = [
-        Search(prompt, min(params.max_tokens, room - len(prompt)), params, frozenset(model.eos_ids))
-        for prompt in prompts
-    ]
-    for step in range(max(search.max_tokens for search in searches)):
-        if not any(search.alive for search in searches):
-            break
-        _advance(model, f"{name}.{step}", searches, params)
-    return [
-        RequestOutput(
-            request_id=f"{name}.{index}",
-            prompt=None,
-            prompt_token_ids=list(search.prompt_ids),
-            outputs=[
-                _completion(model, place, beam, params) for place, beam in enumerate(search.ended)
-            ],
-            finished=True,
-            num_cached_tokens=0,
-        )
-        for index, search in enumerate(searches)
-    ]
+    searches = BeamSearches(model, prompts, params)
+    step = 0
+    while contexts := searches.contexts():
+        searches.advance(_told(model, f"{name}.{step}", contexts, searches.asked))
+        step += 1
+    return searches.results(name)
 
 
-def _advance(
-    model: Loaded, name: str, searches: Sequence[Search], params: BeamSearchParams
-) -> None:
-    """Compute one token of every beam that goes on."""
-    asked = SamplingParams(temperature=0, max_tokens=1, logprobs=_FORKS * params.beam_width)
+def _told(
+    model: Loaded, name: str, contexts: Sequence[Sequence[int]], asked: SamplingParams
+) -> list[Logprobs]:
+    """Compute one token behind each context, and tell how likely it and others were."""
     told: dict[RequestId, Logprobs] = {}
-    names: list[list[RequestId]] = []
+    names: list[RequestId] = []
     try:
-        for number, search in enumerate(searches):
-            names.append([])
-            for place, beam in enumerate(search.alive):
-                request = Request(
-                    f"{name}.{number}.{place}", [*search.prompt_ids, *beam.tokens], asked
-                )
-                names[-1].append(request.request_id)
-                model.engine.add(request)
-        while sum(map(len, names)) > len(told):
+        for place, context in enumerate(contexts):
+            request = Request(f"{name}.{place}", context, asked)
+            names.append(request.request_id)
+            model.engine.add(request)
+        while len(names) > len(told):
             delta = model.engine.step()
             for index, request_id in enumerate(delta.request_ids):
                 assert delta.logprobs is not None, "who asks for logprobs is told"
                 told[request_id] = delta.logprobs[index : index + 1]
+            if "error" in delta.finished.values():
+                raise broken_beam()
     finally:
-        for request_id in (each for group in names for each in group if each not in told):
+        for request_id in (each for each in names if each not in told):
             model.engine.abort(request_id)
-    for search, group in zip(searches, names, strict=True):
-        if group:
-            search.advance([told[request_id] for request_id in group])
+    return [told[request_id] for request_id in names]
 
 
-def _completion(
-    model: Loaded, place: int, beam: Beam, params: BeamSearchParams
-) -> CompletionOutput:
+def broken_beam() -> InternalError:
+    """Make the error for a context behind which the model gives no number."""
+    return InternalError(
+        "The model gave no number that a beam could be continued by. Search again; where that "
+        "fails too, the model or its quantisation cannot compute this prompt."
+    )
+
+
+def _completion(model: Model, place: int, beam: Beam, params: BeamSearchParams) -> CompletionOutput:
     shown = beam.tokens[:-1] if beam.reason == "stop" else beam.tokens
     return CompletionOutput(
         index=place,

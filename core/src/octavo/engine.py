@@ -45,7 +45,8 @@ class Stats:
     Units: requests; blocks of all state groups together, and rows of snapshots;
         `prefix_query_tokens` are those of admitted contexts that were looked up, and
         `prefix_hit_tokens` those of them that were not computed, because remembered or shared
-        blocks held them; `evictions` are blocks that were forgotten because their room was needed.
+        blocks held them; `evictions` are blocks that were forgotten because their room was needed;
+        `corrupted` requests ended because no token could be chosen by their logits.
     """
 
     running: int
@@ -57,6 +58,7 @@ class Stats:
     preemptions: int
     prefix_query_tokens: int = 0
     evictions: int = 0
+    corrupted: int = 0
 
 
 class Launcher(Protocol):
@@ -97,6 +99,11 @@ class Engine:
         return bool(scheduler.num_running or scheduler.num_waiting or self._in_flight)
 
     @property
+    def is_held(self) -> bool:
+        """Tell whether there is work, but when it was last tried only gates or a pause held it."""
+        return self.has_work and not self._in_flight and self._scheduler.is_held
+
+    @property
     def stats(self) -> Stats:
         """Give the engine's books as they are now."""
         scheduler, holdings = self._scheduler, self._scheduler.holdings
@@ -111,6 +118,7 @@ class Engine:
             preemptions=scheduler.num_preemptions,
             prefix_query_tokens=holdings.num_query_tokens,
             evictions=sum(pool.num_evicted for pool in pools),
+            corrupted=scheduler.num_corrupted,
         )
 
     def add(self, request: Request) -> None:
@@ -178,17 +186,17 @@ class Engine:
         """
         self._scheduler.forget(also_running=also_running)
 
-    def step(self) -> Delta:
+    def step(self, *, patience_s: float = HELD_S) -> Delta:
         """Launch what can be launched, wait for the oldest launch, and say what it changed.
 
         Without work it does nothing and gives an empty delta. While gates or a pause hold all
-        that is left, it waits a moment for the bell and gives an empty delta.
+        that is left, it waits so long for the bell and gives an empty delta.
 
         Raises: whatever the device does; then every request has ended with the reason "error",
             and nothing is held or in flight.
         """
         try:
-            return self._advance()
+            return self._advance(patience_s)
         except Exception:
             self._in_flight.clear()
             self._scheduler.fail()
@@ -208,7 +216,7 @@ class Engine:
         assert request is not None, "who is walked over has not ended"
         return request
 
-    def _advance(self) -> Delta:
+    def _advance(self, patience_s: float) -> Delta:
         while len(self._in_flight) < self._max_in_flight:
             step = self._scheduler.schedule()
             if step is None:
@@ -219,7 +227,7 @@ class Engine:
             if self.has_work and not self._scheduler.is_held:
                 raise InternalError("requests are left, but the scheduler finds nothing to compute")
             if self.has_work:
-                self.bell.wait(HELD_S)
+                self.bell.wait(patience_s)
             return Delta(request_ids=(), tokens=np.zeros(0, np.int32), finished={})
         step, pending = self._in_flight.popleft()
         delta = self._scheduler.commit(step, pending.read())

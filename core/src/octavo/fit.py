@@ -5,7 +5,8 @@
     snapshots  |###|                                an eighth at most
 
 A group with a window has as many blocks as the one that sees everything, or fewer where these are
-enough for all requests at once: so it is never the first to run out.
+enough for all requests at once: so it is never the first to run out. Where nothing stands in
+blocks, all of it is for snapshots.
 
 Knows nothing of settings, nor how a number is explained.
 """
@@ -40,9 +41,12 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What a cache was made into. Units: blocks, the null ones left out; rows of snapshots."""
+    """What a cache was made into. Units: blocks, the null ones left out; rows of snapshots.
 
-    num_blocks: int
+    `num_blocks` is None where nothing stands in blocks, so that there is no end to them.
+    """
+
+    num_blocks: int | None
     windows: Mapping[str, int]
     num_snapshots: int
     num_bytes: int
@@ -56,6 +60,11 @@ class Costs:
     block_bytes: int
     windows: Sequence[tuple[Window, int]] = ()
     snapshot_bytes: int = 0
+
+    @property
+    def has_blocks(self) -> bool:
+        """Tell whether anything stands in blocks."""
+        return bool(self.block_bytes or self.windows)
 
     def wanted(self, demand: Demand) -> int:
         """Give the bytes that let every request have its whole context."""
@@ -73,7 +82,8 @@ class Costs:
         """Share a cache out among the groups; no more of it than requests could hold."""
         rows = 0
         if self.snapshot_bytes:
-            affordable = num_bytes // SNAPSHOT_SHARE // self.snapshot_bytes
+            share = num_bytes // SNAPSHOT_SHARE if self.has_blocks else num_bytes
+            affordable = share // self.snapshot_bytes
             rows = min(SNAPSHOTS_EACH * demand.num_requests, affordable)
         left, most = num_bytes - rows * self.snapshot_bytes, self._most(demand)
         count = bisect_right(range(1, most + 1), left, key=lambda n: self._bytes(n, demand))
@@ -81,7 +91,7 @@ class Costs:
             window.name: min(count, self._enough(window, demand)) for window, _ in self.windows
         }
         return Shares(
-            num_blocks=count if self.block_bytes else most,
+            num_blocks=(count if self.block_bytes else most) if self.has_blocks else None,
             windows=windows,
             num_snapshots=rows,
             num_bytes=self._bytes(count, demand) + rows * self.snapshot_bytes,
@@ -89,6 +99,8 @@ class Costs:
 
     def has_room(self, shares: Shares, demand: Demand) -> bool:
         """Tell whether one request fits into every group, with its part of a step."""
+        if shares.num_blocks is None:
+            return True
         step_tokens = min(demand.step_tokens, demand.context_tokens)
         longest = self._blocks(demand.context_tokens)
         return shares.num_blocks >= longest and all(
@@ -100,7 +112,7 @@ class Costs:
     def num_at_once(self, shares: Shares, demand: Demand) -> int:
         """Count the requests of a length that there is room for at once, up to those wanted."""
         found = [demand.num_requests]
-        if self.block_bytes:
+        if self.block_bytes and shares.num_blocks is not None:
             found.append(shares.num_blocks // self._blocks(demand.context_tokens))
         for window, _ in self.windows:
             if shares.windows[window.name] < self._enough(window, demand):

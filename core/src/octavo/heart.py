@@ -64,8 +64,10 @@ def heart(
     Raises: OperatorError, where they allow nothing; DeviceError, for a program that cannot
         generate.
     """
-    room = num_blocks or {state.name: limits.num_blocks for state in states}
-    rings, held = rings_of(states), held_groups(states, room)
+    room = num_blocks or {state.name: limits.num_blocks or 0 for state in states}
+    rings, held = rings_of(states), held_groups(states, room) if states else None
+    if held is None and limits.num_blocks is not None:
+        held = [Group(group, limits.num_blocks)]
     num_snapshots = 0
     if COPY in program.entries and num_copies:
         num_snapshots = num_snapshots_of(states, room, max_requests=limits.max_requests)
@@ -76,19 +78,11 @@ def heart(
         ),
         seed=seed,
         offers=offers_of(program.entries, max_logprobs=limits.max_logprobs),
-        groups=held or [Group(group, limits.num_blocks)],
+        groups=held,
         num_snapshots=num_snapshots,
         gates=gates,
     )
     tables = {each.group.name: each.tables for each in scheduler.holdings.groups}
-    main, *more = tables
-    batch = Batch(
-        scheduler.seats,
-        tables[main],
-        group=main,
-        max_step_tokens=limits.max_step_tokens,
-        more={name: tables[name] for name in more},
-        rings=rings,
-    )
+    batch = Batch(scheduler.seats, tables, max_step_tokens=limits.max_step_tokens, rings=rings)
     copier = Copier(program, rings, limits.max_requests, num_copies) if num_snapshots else None
     return Heart(scheduler, batch, Runner(program, batch, copier=copier))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias, Unpack
 
-from octavo.asking import Loaded, SamplingParams, conversation_ids, prompt_ids
+from octavo.asking import Conversing, Loaded, SamplingParams, conversation_ids, prompt_ids
 from octavo.beams import BeamSearchParams, beam_search
 from octavo.errors import ClientError
 from octavo.forks import Forks
@@ -23,17 +23,24 @@ from octavo.progress import Progress
 from octavo.prompts import Asked, Prompt, ask, text_of, text_or_ids
 from octavo.request import RequestId
 from octavo.sampling.parameters import refused
+from octavo.vectors import (
+    ClassificationRequestOutput,
+    EmbeddingRequestOutput,
+    PooledModel,
+    PoolingParams,
+    ScoringRequestOutput,
+)
 from octavo.wishes import Wishes, settings_of
 
 Message: TypeAlias = Mapping[str, object]
 
 
 class LLM:
-    """A model, ready to generate."""
+    """A model, ready to generate; or an encoder, ready to embed, classify or score."""
 
     def __init__(
         self,
-        model: str | Loaded | None = None,
+        model: str | Loaded | PooledModel | None = None,
         *,
         report: Callable[[str], None] | None = None,
         **wishes: Unpack[Wishes],
@@ -46,12 +53,14 @@ class LLM:
         """
         self._num_asked = 0
         if model is None or isinstance(model, str):
-            from octavo.loading import load
+            from octavo.loading import load_any
 
             settings = settings_of(model, **wishes)
-            model = load(settings, report=_silent if report is None else report)
-        self._model = model
-        self._forks = Forks(model.engine)
+            model = load_any(settings, report=_silent if report is None else report)
+        self._pooled = model if isinstance(model, PooledModel) else None
+        self._generating = None if isinstance(model, PooledModel) else model
+        if self._generating is not None:
+            self._forks = Forks(self._generating.engine)
 
     def generate(
         self,
@@ -78,32 +87,15 @@ class LLM:
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         use_tqdm: bool = True,
-        add_generation_prompt: bool = True,
-        continue_final_message: bool = False,
-        tools: Sequence[Mapping[str, object]] | None = None,
-        documents: Sequence[Mapping[str, object]] | None = None,
-        chat_template_kwargs: Mapping[str, object] | None = None,
+        **how: Unpack[Conversing],
     ) -> list[RequestOutput]:
         """Answer one conversation, or several at once; by default up to the context's limit.
 
-        The template is told of tools and documents, and of `chat_template_kwargs`, such as
-        `enable_thinking`. With `continue_final_message`, and without `add_generation_prompt`, the
-        answer goes on with the last message.
+        How they become text is `Conversing`'s to say.
 
         Raises: ClientError where the model has no chat template, or the template refuses.
         """
-        ids = [
-            conversation_ids(
-                self._model,
-                each,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=continue_final_message,
-                tools=tools,
-                documents=documents,
-                extra=chat_template_kwargs,
-            )
-            for each in _conversations(messages)
-        ]
+        ids = [conversation_ids(self._model, each, **how) for each in _conversations(messages)]
         params = _one_each(sampling_params, len(ids), self._chat_sampling())
         asked = [self._asked(prompt, each) for prompt, each in zip(ids, params, strict=True)]
         return self._run(asked, use_tqdm=use_tqdm)
@@ -123,17 +115,66 @@ class LLM:
             replace(each, prompt=text_of(prompt)) for each, prompt in zip(found, given, strict=True)
         ]
 
+    def embed(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        use_tqdm: bool = True,
+    ) -> list[EmbeddingRequestOutput]:
+        """Give the vector of each prompt: one or several, each a text, token ids or a mapping.
+
+        Raises: ClientError for a prompt that cannot be used, or a model that has no vectors.
+        """
+        params = pooling_params or PoolingParams()
+        return self._encoder("embed").embed(_several(prompts), params, use_tqdm=use_tqdm)
+
+    def classify(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        use_tqdm: bool = True,
+    ) -> list[ClassificationRequestOutput]:
+        """Give how likely each prompt is of each class.
+
+        Raises: ClientError for a prompt that cannot be used, or a model that knows no classes.
+        """
+        params = pooling_params or PoolingParams()
+        return self._encoder("classify").classify(_several(prompts), params, use_tqdm=use_tqdm)
+
+    def score(
+        self,
+        data_1: Prompt | Sequence[Prompt],
+        data_2: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        use_tqdm: bool = True,
+    ) -> list[ScoringRequestOutput]:
+        """Give how well pairs of texts go together; one in `data_1` stands for as many as needed.
+
+        A model of one class reads both texts at once; one with vectors gives their cosine.
+
+        Raises: ClientError for what cannot be scored.
+        """
+        first, second = _several(data_1), _several(data_2)
+        params = pooling_params or PoolingParams()
+        return self._encoder("score").score(first, second, params, use_tqdm=use_tqdm)
+
     def chat_stream(
-        self, messages: Sequence[Message], sampling_params: SamplingParams | None = None
+        self,
+        messages: Sequence[Message],
+        sampling_params: SamplingParams | None = None,
+        **how: Unpack[Conversing],
     ) -> Generator[str, None, None]:
-        """Answer one conversation piece by piece, as text becomes sure.
+        """Answer one conversation piece by piece, as text becomes sure; else as `chat`.
 
         Effects: whoever closes the iterator early ends the request.
         """
         params = self._chat_sampling() if sampling_params is None else sampling_params
         if params.num_outputs > 1:
             raise refused("n", params.num_outputs, "1 where the answer comes piece by piece")
-        asked = self._asked(conversation_ids(self._model, messages), params)
+        asked = self._asked(conversation_ids(self._model, messages, **how), params)
         (output,) = asked.outputs
         self._forks.add([output.request])
         try:
@@ -141,6 +182,24 @@ class LLM:
                 yield from (text for _, text in self._step({output.request.request_id: output}))
         finally:
             self._forks.abort(output.request.request_id)
+
+    @property
+    def _model(self) -> Loaded:
+        if self._generating is None:
+            assert self._pooled is not None, "a model either generates or pools"
+            raise ClientError(
+                f"'{self._pooled.model_name}' pools or scores texts, and generates none. Use "
+                "embed, classify or score, or load a model that generates."
+            )
+        return self._generating
+
+    def _encoder(self, what: str) -> PooledModel:
+        if self._pooled is None:
+            raise ClientError(
+                f"'{self._model.model_name}' generates text, so it cannot {what}. Use generate or "
+                "chat, or load an encoder, or a folder whose modules.json says how it is pooled."
+            )
+        return self._pooled
 
     def _chat_sampling(self) -> SamplingParams:
         return replace(self._model.default_sampling, max_tokens=None)

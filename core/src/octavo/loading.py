@@ -19,25 +19,27 @@ from typing import TYPE_CHECKING
 from octavo.amounts import show_bytes
 from octavo.asking import SamplingParams, default_sampling
 from octavo.bars import Bar, bar
-from octavo.config import PlatformFacts, Resolved, Settings, resolve
+from octavo.config import Settings
 from octavo.engine import Engine
 from octavo.errors import DeviceError, ModelError
-from octavo.graph.cost import Load
-from octavo.graph.passes.copies import COPY
-from octavo.graph.show import columns, providers, table
 from octavo.heart import heart
 from octavo.kv.rings import blocks_of
 from octavo.models.decoder import Limits
-from octavo.roads import MOST_COPIES, Bound, Road, Site, road, weight_bytes
+from octavo.models.encoder import TOKEN_TYPES
+from octavo.planned import Plan
+from octavo.pooler import Form, Pooler, PoolLimits
+from octavo.resolved import PlatformFacts, Resolved, resolve
+from octavo.roads import MOST_COPIES, Bound, EncoderRoad, Road, Site, pools, road, weight_bytes
 from octavo.scheduler import Limits as SchedulerLimits
 from octavo.scheduler.asked import limits_of, num_logprobs
 from octavo.tokenizer import Tokenizer
+from octavo.vectors import PooledModel
 from octavo.weights.demo import demo_model
 from octavo.weights.find import Checkpoint, find
 from octavo.weights.quantised.online import check_format, words
+from octavo.weights.sentences import weighing_of
 from octavo_platforms import bind, discover
-from octavo_platforms.binding import Binding
-from octavo_platforms.capabilities import DeviceInfo, DeviceSettings
+from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.errors import PlatformError
 from octavo_platforms.loaded import Platform
 from octavo_platforms.platform import Program
@@ -48,96 +50,6 @@ if TYPE_CHECKING:
     from octavo.chat.template import ChatTemplate
 
 Report = Callable[[str], None]
-
-_SHOWN = Load(num_tokens=1, num_requests=1, context_tokens=1024)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would run where: a model, bound to a platform, with its memory counted.
-
-    `road` says in words how it comes to run.
-    """
-
-    checkpoint: Checkpoint
-    platform: Platform
-    devices: tuple[DeviceInfo, ...]
-    resolved: Resolved
-    program: ProgramDef
-    binding: Binding
-    road: str
-    weight_bytes: int
-
-    @property
-    def num_snapshots(self) -> int:
-        """Count the states that can be kept: none where the platform cannot copy them."""
-        return self.resolved.num_snapshots if COPY in self.binding.entries else 0
-
-    def __str__(self) -> str:
-        """Write the short form, as a server shows it when it starts."""
-        return columns(self._lines())
-
-    def full(self) -> str:
-        """Write the short form and every op: its provider, reason and cost."""
-        layouts = ", ".join(
-            f"{group} in {layout.name}" for group, layout in self.binding.layouts.items()
-        )
-        lines = [*self._lines(), ("state layout", layouts), ("program", self.program.hash[:16])]
-        why = [f"without '{name}': {reason}" for name, reason in self.binding.left_out.items()]
-        return "\n\n".join([columns(lines), *why, table(self.program, self.binding, _SHOWN)])
-
-    def _lines(self) -> list[tuple[str, str]]:
-        resolved, info = self.resolved, self.platform.info
-        why = resolved.why
-        names = ", ".join(device.name for device in self.devices)
-        dtype = f"{resolved.dtype} ({why['dtype']})"
-        context = f"{resolved.max_context_tokens} tokens ({why['max_context_tokens']})"
-        return [
-            ("model", f"{self.checkpoint.name} ({self.program.name}, {self.checkpoint.format})"),
-            ("runs", self.road),
-            ("device", f"{info.name}: {names} (path: {info.standing})"),
-            ("dtype", dtype),
-            ("weights", f"{show_bytes(self.weight_bytes)} in {resolved.dtype}"),
-            *self._cache(),
-            ("context", context),
-            ("room", self._room()),
-            (
-                "at once",
-                f"{resolved.max_requests} requests ({why['max_requests']}), "
-                f"{resolved.max_step_tokens} tokens a step ({why['max_step_tokens']}), "
-                f"{resolved.max_in_flight} steps in flight ({why['max_in_flight']})",
-            ),
-            ("ops", providers(self.binding)),
-            *([("quantised", self.checkpoint.quantised)] if self.checkpoint.quantised else []),
-            *self._left_out(),
-        ]
-
-    def _cache(self) -> list[tuple[str, str]]:
-        """Say what of the cache's memory became what."""
-        resolved = self.resolved
-        groups = [state for state in self.program.states if state.kind in ("paged", "window")]
-        count = [resolved.window_blocks.get(each.name, resolved.num_blocks) for each in groups]
-        size, why = show_bytes(resolved.kv_cache_bytes), resolved.why["num_blocks"]
-        lines = [f"{size} for {count[0]} blocks of {resolved.block_size} tokens ({why})"]
-        for group, own in zip(groups[1:], count[1:], strict=True):
-            lines.append(f"{own} blocks for layers that see {group.window} tokens")
-        if self.num_snapshots:
-            lines.append(f"{self.num_snapshots} states that can be kept behind prefixes")
-        return list(zip(["cache", *["and"] * len(lines[1:])], lines, strict=True))
-
-    def _room(self) -> str:
-        """Say how many requests fit at once, at what length."""
-        resolved = self.resolved
-        found = f"{resolved.num_at_once} requests of {resolved.max_context_tokens} tokens at once"
-        if resolved.num_at_once == resolved.max_requests:
-            return found
-        each = resolved.num_blocks // resolved.max_requests * resolved.block_size
-        return f"{found}, or {resolved.max_requests} of {each}"
-
-    def _left_out(self) -> list[tuple[str, str]]:
-        names = ", ".join(self.binding.left_out)
-        words = "the host does what they would, or it is refused"
-        return [("left out", f"{names}: {words}")] if names else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,32 +87,80 @@ def load(settings: Settings, *, report: Report = lambda line: None) -> Loaded:
 
     Raises: OperatorError, saying what does not exist, is not built or does not fit.
     """
+    prepared = _prepare(settings, report, generates=True)
+    return _generating(settings, prepared, _compiled(prepared, report))
+
+
+def load_any(settings: Settings, *, report: Report = lambda line: None) -> Loaded | PooledModel:
+    """Make a model ready to generate, or to pool or score, whichever it was made for.
+
+    Raises: OperatorError, saying what does not exist, is not built or does not fit.
+    """
     prepared = _prepare(settings, report)
+    program = _compiled(prepared, report)
+    if isinstance(prepared.road, EncoderRoad):
+        return _pooled(settings, prepared.plan, prepared.road, program)
+    return _generating(settings, prepared, program)
+
+
+def _compiled(prepared: _Prepared, report: Report) -> Program:
+    """Read the weights, compile and warm up."""
     made = prepared.plan
-    checkpoint, resolved = made.checkpoint, made.resolved
+    made.checkpoint.check_tokenizer()
     report(f"reading {show_bytes(made.weight_bytes)} of weights")
-    num_blocks = _num_blocks(made)
-    bound = Bound(made.program, made.binding, num_blocks)
+    bound = Bound(made.program, made.binding, _num_blocks(made))
     program = prepared.road.compiled(bound, report=report)
     report("warming up")
     try:
         _warm_up(program)
     except PlatformError as error:
         raise DeviceError(str(error)) from error
+    return program
+
+
+def _pooled(settings: Settings, made: Plan, road: EncoderRoad, program: Program) -> PooledModel:
+    resolved, spec, config = made.resolved, road.spec, made.checkpoint.config
+    limits = PoolLimits(
+        max_prompt_tokens=resolved.max_context_tokens,
+        max_step_tokens=resolved.max_step_tokens,
+        max_requests=resolved.max_requests,
+        vocab_size=road.vocab_size,
+    )
+    segments = TOKEN_TYPES if spec.token_types else None
+    form = Form(spec.entry, reads_last=spec.pooling == "last", segments=segments)
+    return PooledModel(
+        pooler=Pooler(program, limits, form, max_in_flight=resolved.max_in_flight),
+        tokenizer=made.checkpoint.tokenizer(),
+        model_name=settings.served_model_name or made.checkpoint.name,
+        plan=made,
+        width=spec.body.width,
+        num_classes=None if spec.head is None else spec.head.classes,
+        weighing=weighing_of(config),
+        is_normalised=road.sentences.is_normalised,
+        is_lower=road.sentences.is_lower,
+        prompt=road.sentences.prompt,
+        tells_segments=spec.tells_segments,
+        has_nested=bool(config.get("matryoshka_dimensions") or config.get("is_matryoshka")),
+    )
+
+
+def _generating(settings: Settings, prepared: _Prepared, program: Program) -> Loaded:
+    made = prepared.plan
+    checkpoint, resolved = made.checkpoint, made.resolved
     tokenizer = checkpoint.tokenizer()
     parts = heart(
         program,
         prepared.limits,
         seed=settings.seed,
         states=made.program.states,
-        num_blocks=num_blocks,
+        num_blocks=_num_blocks(made),
         num_copies=MOST_COPIES,
     )
     parts.runner.warm_up()
     return Loaded(
         engine=parts.engine(max_in_flight=resolved.max_in_flight),
         tokenizer=tokenizer,
-        chat=chat_of(tokenizer),
+        chat=chat_of(tokenizer, settings),
         model_name=settings.served_model_name or checkpoint.name,
         max_context_tokens=resolved.max_context_tokens,
         eos_ids=tokenizer.eos_ids,
@@ -215,19 +175,35 @@ def _num_blocks(made: Plan) -> Mapping[str, int]:
     own = resolved.window_blocks
     return blocks_of(
         states,
-        num_blocks={each.name: 1 + own.get(each.name, resolved.num_blocks) for each in states},
+        num_blocks={each.name: 1 + own.get(each.name, resolved.num_blocks or 0) for each in states},
         max_requests=resolved.max_requests,
         num_snapshots=made.num_snapshots,
     )
 
 
-def chat_of(tokenizer: Tokenizer) -> ChatTemplate | None:
-    """Give the chat template that came with a tokenizer, None where none did."""
-    if not tokenizer.chat_templates:
+def chat_of(tokenizer: Tokenizer, settings: Settings) -> ChatTemplate | None:
+    """Give the chat template that was asked for, or came with a tokenizer, None where none did.
+
+    Raises: ModelError, for one that is neither Jinja nor the name of one of the model's.
+    """
+    own, asked = tokenizer.chat_templates, settings.chat_template
+    if asked is None and not own:
         return None
     from octavo.chat.template import ChatTemplate
 
-    return ChatTemplate(tokenizer.chat_templates, tokenizer.special_tokens)
+    if asked is not None and asked not in own and "{" not in asked:
+        names = ", ".join(own) or "no chat template"
+        raise ModelError(
+            f"The model has {names}, but none that is named '{asked}'. Name one of them, or give a "
+            "Jinja file or text."
+        )
+    content = settings.chat_template_content_format
+    return ChatTemplate(
+        own if asked is None else own.get(asked, asked),
+        tokenizer.special_tokens,
+        defaults=settings.chat_template_kwargs,
+        content=None if content == "auto" else content,
+    )
 
 
 def choose(device: str | None) -> tuple[Platform, DeviceSettings]:
@@ -292,9 +268,15 @@ class _Prepared:
     limits: SchedulerLimits
 
 
-def _prepare(settings: Settings, report: Report) -> _Prepared:
+def _prepare(settings: Settings, report: Report, *, generates: bool = False) -> _Prepared:
     checkpoint = _rounded(_checkpoint(settings, report), settings.quantization)
     open_road = road(checkpoint)
+    if generates and pools(checkpoint):
+        raise ModelError(
+            f"'{checkpoint.name}' pools or scores texts and generates none, and only text "
+            "generation is served over HTTP or chatted with today. Use it in Python: "
+            "octavo.LLM(...) has embed, classify and score."
+        )
     platform, device_settings = choose(settings.device)
     if settings.batch_invariant:
         device_settings = replace(device_settings, batch_invariant=_offered(platform))

@@ -73,10 +73,14 @@ class OutputText:
         self.stop_reason: str | int | None = None
         self._params = params
         self._tokenizer = model.tokenizer
+        self.cumulative_logprob = 0.0
         self._told: list[Logprobs] = []
         self._written: list[dict[int, Logprob]] = []
+        self._prompt_written: list[dict[int, Logprob] | None] | None = None
         self._scored: dict[int, Scored] = {}
         self._pieces: list[str] = []
+        self._whole, self._num_joined = "", 0
+        self._given = _NOTHING_GIVEN
         self._detokenizer = Detokenizer(
             model.tokenizer,
             request.prompt_ids.data,
@@ -88,18 +92,18 @@ class OutputText:
 
     @property
     def text(self) -> str:
-        """Give all the text so far."""
-        return "".join(self._pieces)
-
-    @property
-    def cumulative_logprob(self) -> float:
-        """Give the sum of the logprobs of all tokens that were told of."""
-        return float(sum(float(told.logprob[0]) for told in self._told))
+        """Give all the text so far. What was joined once is not joined again."""
+        count = len(self._pieces)
+        if count > self._num_joined:
+            self._whole += "".join(self._pieces[self._num_joined : count])
+            self._num_joined = count
+        return self._whole
 
     def tell(self, told: Logprobs) -> None:
         """Take how likely the token that comes next is; kept where the client wants to know."""
         if self.finish_reason is None and self._params.logprobs is not None:
             self._told.append(told)
+            self.cumulative_logprob += float(told.logprob[0])
 
     def push(self, token: int, ended: FinishReason | None) -> str:
         """Take the next token and give the text that became sure with it.
@@ -141,6 +145,7 @@ class OutputText:
     def score(self, scored: Scored) -> None:
         """Take how likely a part of the prompt was; the same part again changes nothing."""
         self._scored[scored.first] = scored
+        self._prompt_written = None
 
     @property
     def told(self) -> Sequence[Logprobs]:
@@ -158,13 +163,13 @@ class OutputText:
     def prompt_logprobs(self) -> list[dict[int, Logprob] | None] | None:
         """Give how likely the prompt was; None where nobody asked."""
         asked = self._params.prompt_logprobs
-        if asked is None:
-            return None
-        tokens = self.request.prompt_ids.tolist()
-        return [
-            None if told is None else self._logprobs(told, token, asked)
-            for told, token in zip(self.prompt_told(), tokens, strict=True)
-        ]
+        if asked is not None and self._prompt_written is None:
+            tokens = self.request.prompt_ids.tolist()
+            self._prompt_written = [
+                None if told is None else self._logprobs(told, token, asked)
+                for told, token in zip(self.prompt_told(), tokens, strict=True)
+            ]
+        return self._prompt_written
 
     def _logprobs(self, told: Logprobs, token: int, asked: int) -> dict[int, Logprob]:
         """Write out one token's logprobs: its own, and of as many likeliest ids."""
@@ -183,19 +188,40 @@ class OutputText:
 
     def completion(self, index: int) -> CompletionOutput:
         """Give the output as it stands."""
+        return self._completion(index, self.text, _NOTHING_GIVEN)
+
+    def news(self, index: int) -> CompletionOutput:
+        """Give what came since this was last asked: its text, its tokens, and their logprobs."""
+        given = self._given
+        self._given = _Given(len(self._pieces), len(self.token_ids))
+        text = "".join(self._pieces[given.num_pieces : self._given.num_pieces])
+        return self._completion(index, text, given)
+
+    def _completion(self, index: int, text: str, given: _Given) -> CompletionOutput:
         asked = self._params.logprobs
         logprobs = None
         if asked is not None:
             first = len(self._written)
             news = zip(self._told[first:], self.token_ids[first:], strict=False)
             self._written += [self._logprobs(told, token, asked) for told, token in news]
-            logprobs = list(self._written)
+            logprobs = self._written[given.num_tokens :]
         return CompletionOutput(
             index=index,
-            text=self.text,
-            token_ids=list(self.token_ids),
+            text=text,
+            token_ids=self.token_ids[given.num_tokens :],
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
             logprobs=logprobs,
             cumulative_logprob=None if asked is None else self.cumulative_logprob,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """How much of an output somebody has already."""
+
+    num_pieces: int
+    num_tokens: int
+
+
+_NOTHING_GIVEN = _Given(0, 0)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from octavo.asking import Model, SamplingParams, make_request, prompt_ids
 from octavo.errors import ClientError
 from octavo.forks import seed_of_fork
-from octavo.outputs import OutputText, RequestOutput
+from octavo.outputs import CompletionOutput, OutputText, RequestOutput
 
 NamedPrompt: TypeAlias = Mapping[str, str | Sequence[int]]
 Prompt: TypeAlias = str | Sequence[int] | NamedPrompt
@@ -22,10 +22,11 @@ Prompt: TypeAlias = str | Sequence[int] | NamedPrompt
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt, and its outputs as they grow."""
+    """A prompt, as text where it came so and as token ids, and its outputs as they grow."""
 
     name: str
     prompt: str | None
+    prompt_token_ids: list[int]
     params: SamplingParams
     outputs: list[OutputText]
 
@@ -36,9 +37,15 @@ class Asked:
         return sorted(self.outputs, key=_badness)[: self.params.n]
 
     def result(self) -> RequestOutput:
-        """Give what came of it."""
+        """Give what came of it so far."""
+        return self._result([output.completion(at) for at, output in enumerate(self.given())])
+
+    def news(self) -> RequestOutput:
+        """Give what came of it since this was last asked."""
+        return self._result([output.news(at) for at, output in enumerate(self.outputs)])
+
+    def _result(self, completions: list[CompletionOutput]) -> RequestOutput:
         first = self.outputs[0]
-        completions = [output.completion(index) for index, output in enumerate(self.given())]
         if self.params.logprobs is None:
             completions = [
                 replace(each, logprobs=None, cumulative_logprob=None) for each in completions
@@ -46,7 +53,7 @@ class Asked:
         return RequestOutput(
             request_id=self.name,
             prompt=self.prompt,
-            prompt_token_ids=first.request.prompt_ids.tolist(),
+            prompt_token_ids=self.prompt_token_ids,
             outputs=completions,
             finished=all(output.finish_reason is not None for output in self.outputs),
             num_cached_tokens=first.request.num_cached_tokens,
@@ -98,7 +105,7 @@ def ask_ids(
             model, each_name, known, each, cache_salt=cache_salt, priority=priority
         )
         outputs.append(OutputText(model, request, each))
-    return Asked(name, None, params, outputs)
+    return Asked(name, None, outputs[0].request.prompt_ids.tolist(), params, outputs)
 
 
 def text_or_ids(prompt: Prompt) -> str | Sequence[int]:

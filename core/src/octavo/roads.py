@@ -1,6 +1,7 @@
-"""The two roads from a checkpoint to a program that can be launched.
+"""The roads from a checkpoint to a program that can be launched.
 
     an architecture that is built   family ─> graph ─> passes ─> bind ─> place ─> compile
+    one that encodes                the same, of the one entry that its checkpoint is for
     any other                       the platform's own code, around our attention and sampling
 
 A road is found before sizes are decided, because deciding them takes its facts. Whoever loads
@@ -13,22 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
-from octavo.config import ITEM_BYTES, ModelFacts
+from octavo.config import ITEM_BYTES
 from octavo.errors import DeviceError, ModelError, NotBuilt
 from octavo.fit import Window
 from octavo.graph.passes import optimised, with_copies, with_windows
 from octavo.models.decoder import Limits
+from octavo.models.encoder import SPARE, EncoderFamily, EncoderSpec, Pooling, pooling_of
 from octavo.models.family import Family
 from octavo.models.foreign import foreign_program
-from octavo.models.registry import find_family, not_built
+from octavo.models.registry import find_body, find_encoder, find_family, not_built
 from octavo.models.spec import DecoderSpec
+from octavo.resolved import ModelFacts
 from octavo.weights.code import own_code
 from octavo.weights.dummy import DummyWeights
 from octavo.weights.find import Checkpoint
 from octavo.weights.load import from_checkpoint
 from octavo.weights.load import load as load_weights
+from octavo.weights.sentences import Sentences, has_sentences, sentences_of
 from octavo_platforms.binding import Binding
 from octavo_platforms.errors import CannotBind, CannotLoad, PlatformError
 from octavo_platforms.foreign import ForeignModel, ForeignSpec
@@ -42,6 +47,9 @@ Report = Callable[[str], None]
 
 MOST_COPIES = 16
 _SPEC_DTYPE = "torch_dtype"
+_ROW: Mapping[Pooling, str] = MappingProxyType(
+    {"cls": "its first token", "last": "its last token", "mean": "the mean of its tokens"}
+)
 _TINY = Limits(max_step_tokens=1, max_requests=1, max_blocks=1, block_size=1)
 
 
@@ -96,11 +104,14 @@ class Road(Protocol):
 def road(checkpoint: Checkpoint) -> Callable[[Site], Road]:
     """Find a checkpoint's road as far as it can be known without a device.
 
-    What a family refuses to build may run by the platform's own code, as what no family knows.
+    What a family refuses to build may run by the platform's own code, as what no family knows. A
+    model that generates is pooled where its folder says how, or where it has no head.
 
     Raises: ModelError, for a config that contradicts itself.
     """
-    family = find_family(checkpoint.config)
+    family, encoder = find_family(checkpoint.config), _encoder(checkpoint)
+    if encoder is not None:
+        return _encoding(checkpoint, encoder)
     if family is None:
         reason = not_built(checkpoint.config) + own_code(checkpoint.config)
         return lambda site: _foreign(checkpoint, site, reason)
@@ -165,18 +176,52 @@ class GraphRoad:
 
     def compiled(self, bound: Bound, *, report: Report) -> Program:
         """Place every weight and compile."""
-        weights = load_weights(bound.program, bound.binding, self.checkpoint, self.site.memory)
-        report("compiling")
-        spec = CompileSpec(
-            program=bound.program,
-            binding=bound.binding,
-            weights=weights,
-            num_blocks=bound.num_blocks,
+        return _compiled(self.checkpoint, self.site, bound, report)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRoad:
+    """A model that pools or scores; `sentences` are what its folder says of texts."""
+
+    checkpoint: Checkpoint
+    family: EncoderFamily
+    spec: EncoderSpec
+    sentences: Sentences
+    site: Site
+
+    @property
+    def words(self) -> str:
+        """Name the family, and say what becomes of a prompt."""
+        head, row = self.spec.head, _ROW[self.spec.pooling]
+        made = f"pooled by {row}" if head is None else f"scored for {head.classes} classes"
+        return f"as the graph of the family '{self.family.name}'; each prompt is {made}"
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Count what the smallest program holds."""
+        counted = self.family.program(self.spec, dtype="float32", limits=_TINY)
+        most, said = self.spec.body.max_context_tokens, self.sentences.max_tokens
+        return ModelFacts(
+            dtype=_checkpoint_dtype(self.checkpoint.config),
+            max_context_tokens=most if said is None else min(most, said),
+            kv_numbers=0,
+            num_weights=sum(weight.num_bytes // 4 for weight in counted.weights),
+            whole_prompts=True,
         )
-        try:
-            return self.site.platform.compile(spec, self.site.context)
-        except PlatformError as error:
-            raise DeviceError(str(error)) from error
+
+    @property
+    def vocab_size(self) -> int:
+        """Give the spec's."""
+        return self.spec.body.vocab_size
+
+    def program(self, *, dtype: DType, limits: Limits) -> ProgramDef:
+        """Write the family's graph in the checkpoint's names, and optimise it."""
+        written = self.family.program(self.spec, dtype=dtype, limits=limits)
+        return optimised(from_checkpoint(written, self.checkpoint, spare=SPARE), one_step=False)
+
+    def compiled(self, bound: Bound, *, report: Report) -> Program:
+        """Place every weight and compile."""
+        return _compiled(self.checkpoint, self.site, bound, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +278,46 @@ class ForeignRoad:
 def weight_bytes(facts: ModelFacts, dtype: DType) -> int:
     """Give what a model's weights take on a device, unpacked."""
     return facts.num_weights * ITEM_BYTES[dtype]
+
+
+def pools(checkpoint: Checkpoint) -> bool:
+    """Tell whether a checkpoint's road is that of a model that pools or scores."""
+    return _encoder(checkpoint) is not None
+
+
+def _encoder(checkpoint: Checkpoint) -> EncoderFamily | None:
+    config = checkpoint.config
+    if encoder := find_encoder(config):
+        return encoder
+    body = find_body(config)
+    if body is None and has_sentences(checkpoint.path):
+        body = find_family(config)
+    return None if body is None else pooling_of(body)
+
+
+def _encoding(checkpoint: Checkpoint, family: EncoderFamily) -> Callable[[Site], Road]:
+    spec, sentences = family.spec(checkpoint.config), sentences_of(checkpoint.path)
+    if spec.head is None and sentences.pooling is not None:
+        spec = replace(spec, pooling=sentences.pooling)
+    if isinstance(checkpoint.source, DummyWeights):
+        smallest = family.program(spec, dtype="float32", limits=_TINY)
+        checkpoint = replace(checkpoint, source=checkpoint.source.of(smallest))
+    return lambda site: EncoderRoad(checkpoint, family, spec, sentences, site)
+
+
+def _compiled(checkpoint: Checkpoint, site: Site, bound: Bound, report: Report) -> Program:
+    weights = load_weights(bound.program, bound.binding, checkpoint, site.memory)
+    report("compiling")
+    spec = CompileSpec(
+        program=bound.program,
+        binding=bound.binding,
+        weights=weights,
+        num_blocks=bound.num_blocks,
+    )
+    try:
+        return site.platform.compile(spec, site.context)
+    except PlatformError as error:
+        raise DeviceError(str(error)) from error
 
 
 def _foreign(checkpoint: Checkpoint, site: Site, why: str) -> ForeignRoad:

@@ -5,11 +5,17 @@ Does not know what becomes of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from octavo.config import DEFAULT_LOGPROBS, PolicyName, Settings, from_environment
+from octavo.config import (
+    DEFAULT_LOGPROBS,
+    ContentFormat,
+    PolicyName,
+    Settings,
+    from_environment,
+)
 
 
 class Wishes(TypedDict, total=False):
@@ -39,6 +45,9 @@ class Wishes(TypedDict, total=False):
     batch_invariant: bool
     max_logprobs: int
     seed: int
+    chat_template: str | None
+    chat_template_content_format: ContentFormat
+    default_chat_template_kwargs: Mapping[str, object]
 
 
 def settings_of(model: str | None, **wishes: Unpack[Wishes]) -> Settings:
@@ -71,4 +80,7 @@ def settings_of(model: str | None, **wishes: Unpack[Wishes]) -> Settings:
         batch_invariant=wishes.get("batch_invariant", False),
         max_logprobs=wishes.get("max_logprobs", DEFAULT_LOGPROBS),
         seed=wishes.get("seed", 0),
+        chat_template=wishes.get("chat_template"),
+        chat_template_content_format=wishes.get("chat_template_content_format", "auto"),
+        chat_template_kwargs=wishes.get("default_chat_template_kwargs", {}),
     )

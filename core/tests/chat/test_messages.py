@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from octavo.chat import ChatTemplate
+from octavo.chat.template import ContentForm
 from octavo.errors import ClientError
 
 PARTS = [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}]
@@ -55,19 +56,106 @@ def test_parts_that_are_no_text_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ('{"x": [1]}', "{'x': [1]}"),
+        ('{"x": [1]}', '{"x": [1]}'),
         ("", "{}"),
-        ("not json", "not json"),
-        ("[1]", "[1]"),
-        ({"x": 1}, "{'x': 1}"),
+        ("not json", '"not json"'),
+        ("[1]", '"[1]"'),
+        ({"x": 1}, '{"x": 1}'),
     ],
 )
 def test_arguments_of_a_call_are_read_as_an_object(written: object, read: str) -> None:
-    template = ChatTemplate("{{ messages[0].tool_calls[0].function.arguments }}", {})
+    template = ChatTemplate("{{ messages[0].tool_calls[0].function.arguments | tojson }}", {})
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": written}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     assert template.render(template.fitted([message]), add_generation_prompt=False) == read
     assert call["function"] == {"name": "f", "arguments": written}
+
+
+CALLED = "{% for c in messages[0].tool_calls %}{% set f = c.function %}BODY{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ("{{ f.name + f['arguments'] }}", 'f{"x":1}'),  # as DeepSeek R1
+        ("{{ f.name ~ f.arguments }}", 'f{"x":1}'),
+        ("{{ f.arguments }}", '{"x":1}'),
+        ("{{ f | tojson }}", '{"arguments": {"x": 1}, "name": "f"}'),  # as Mistral: the order stays
+        ("{% for k, v in f.arguments.items() %}{{ k }}={{ v }}{% endfor %}", "x=1"),
+        ("{% for k in f.arguments %}{{ k }}{% endfor %}", "x"),
+        (  # as Qwen 3
+            "{% if f.arguments is string %}{{ f.arguments }}{% else %}{{ f.arguments | tojson }}"
+            "{% endif %}",
+            '{"x": 1}',
+        ),
+        ("{% set a = f.arguments %}{{ a | items | list }}", "[('x', 1)]"),
+    ],
+)
+def test_arguments_stay_a_text_for_a_template_that_joins_them(body: str, read: str) -> None:
+    template = ChatTemplate(CALLED.replace("BODY", body), {})
+    call = {"type": "function", "function": {"arguments": '{"x":1}', "name": "f"}}
+    messages = template.fitted([{"role": "assistant", "tool_calls": [call]}])
+    assert template.render(messages, add_generation_prompt=False) == read
+
+
+@pytest.mark.parametrize(
+    ("source", "role"),
+    [
+        ("{{ messages[0].role }}", "system"),
+        ("{% if messages[0].role == 'developer' %}dev{% endif %}", "dev"),
+        (
+            "{{ messages[0].role in ['system', 'developer'] }} {{ messages[0].role }}",
+            "True developer",
+        ),
+    ],
+)
+def test_a_developer_is_the_system_to_a_template_that_knows_none(source: str, role: str) -> None:
+    template = ChatTemplate(source, {})
+    messages = template.fitted([{"role": "developer", "content": "x"}])
+    assert template.render(messages, add_generation_prompt=False) == role
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "read"),
+    [
+        ("string", PARTS, "'ab'"),
+        ("openai", PARTS, "[{'type': 'text', 'text': 'a'}, {'type': 'text', 'text': 'b'}]"),
+        ("openai", "ab", "[{'type': 'text', 'text': 'ab'}]"),
+        (None, [{"type": "refusal", "refusal": "no"}], "'no'"),
+    ],
+)
+def test_the_form_of_contents_may_be_chosen(
+    content: ContentForm | None, given: object, read: str
+) -> None:
+    template = ChatTemplate("{{ [messages[0].content] }}", {}, content=content)
+    messages = template.fitted([{"role": "user", "content": given}])
+    assert template.render(messages, add_generation_prompt=False) == f"[{read}]"
+
+
+def test_a_clients_own_template_has_the_models_tokens_and_is_kept() -> None:
+    template = ChatTemplate("the model's", {"bos_token": "<s>"})
+    own = template.other("{{ bos_token }}{{ messages[0].content }}")
+    messages = [{"role": "user", "content": "x"}]
+    assert own.render(messages, add_generation_prompt=False) == "<s>x"
+    for number in range(7):
+        template.other(f"{number}")
+    assert template.other("{{ bos_token }}{{ messages[0].content }}") is own
+    for number in range(8):
+        template.other(f"{number}")
+    assert template.other("{{ bos_token }}{{ messages[0].content }}") is not own
+    with pytest.raises(ClientError, match=r"^The chat template is no Jinja") as caught:
+        template.other("{% if %}")
+    assert caught.value.param == "chat_template"
+
+
+def test_a_template_tells_what_it_reads() -> None:
+    template = ChatTemplate(
+        {"default": "{% set x = 1 %}{{ documents }}", "tool_use": "{{ tools | length }}"}, {}
+    )
+    assert template.reads("documents")
+    assert not template.reads("x")
+    assert not template.reads("tools")
+    assert template.reads("tools", tools=[])
 
 
 def test_continued_message_is_left_open_and_its_own_spaces_stay() -> None:

@@ -107,6 +107,9 @@ SWITCHES = st.fixed_dictionaries(
         "date_string": st.just("26 Jul 2024"),
         "tools_in_user_message": st.booleans(),
         "builtin_tools": st.lists(NAMES, max_size=2),
+        "python_tools": st.lists(NAMES, max_size=2),
+        "skip_think": st.booleans(),
+        "citation_mode": st.just("accurate"),
         "controls": st.just({"length": "short", "citations": True}),
         "bos_token": st.just("<other>"),
     },
@@ -183,7 +186,9 @@ def test_each_family_has_conversations_that_it_takes() -> None:
         },
     }
     for path in TEMPLATES:
-        text = both(path)[0].render(simple, add_generation_prompt=False, tools=[tool])
+        text = both(path)[0].render(
+            simple, add_generation_prompt=False, tools=[tool], documents=[{"text": "d"}]
+        )
         assert "one" in text, path.stem
 
 

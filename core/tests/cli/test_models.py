@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octavo.cli.models import Answer, Row, ask_all, table
-from octavo.models.registry import FAMILIES
+from octavo.models.registry import ENCODERS, FAMILIES
 
 ENTRIES = ("forward", "sample")
 REFUSAL = "the platform 'small' cannot run layer_norm"
@@ -38,5 +38,7 @@ def test_no_platform_at_all_leaves_the_families() -> None:
 
 def test_every_family_is_asked_of_every_platform_that_is_found() -> None:
     rows = list(ask_all())
-    assert [each.name for each in rows] == [family.name for family in FAMILIES]
+    encoders = [f"{each.name}, {kind}" for each in ENCODERS for kind in ("pool", "classes")]
+    assert [each.name for each in rows] == [*(family.name for family in FAMILIES), *encoders]
+    assert [each.entries for each in rows[-2:]] == [("pool",), ("score",)]
     assert all(each.answers["oracle"] == Answer() for each in rows)

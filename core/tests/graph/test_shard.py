@@ -12,15 +12,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from octavo.cli.models import SAMPLE
 from octavo.errors import OperatorError
 from octavo.graph.builder import GraphBuilder, ProgramBuilder
 from octavo.graph.passes import optimised, sharded
 from octavo.models.decoder import Limits, forward
 from octavo.models.dense import layer as llama_layer
+from octavo.models.registry import FAMILY_OF
 from octavo.models.spec import DecoderSpec
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import adapters, experts, latent, llama, recurrent
-from octavo_platforms.graph import Dim, Graph, GraphWriter, StateType, TensorType, Value
+from octavo_platforms.graph import (
+    Dim,
+    Graph,
+    GraphWriter,
+    StateType,
+    TensorType,
+    Value,
+    attrs_of,
+)
 from octavo_platforms.program import ProgramDef, Symbol, WeightDef
 from octavo_platforms.recipes import Join, Once, Part, pull
 
@@ -118,6 +128,46 @@ def test_experts_have_a_part_of_each_gate_and_of_what_it_gates() -> None:
     gate, up = np.split(whole, 2, axis=1)
     assert np.array_equal(first, np.concatenate([gate[:, :32], up[:, :32]], 1))
     assert np.array_equal(second, np.concatenate([gate[:, 32:], up[:, 32:]], 1))
+
+
+def split_gate(*, is_read_whole: bool = False) -> ProgramDef:
+    """Write a layer whose rows are taken apart, gate each other, and are read by another."""
+
+    def write(g: GraphBuilder, x: Value) -> Value:
+        joined = g.linear(x, "gate_up", 24, bias=True)
+        if is_read_whole:
+            g.output("other", g.linear(g.one("silu", joined), "beside", 8))
+        gate, up = g.op("split", joined, sizes=(12, 12))
+        made = g.one("mul", g.one("sigmoid", g.one("clamp", gate, low=None, high=3.0)), up)
+        return g.linear(g.one("add", made, up), "down", 8)
+
+    return small(write)
+
+
+def test_rows_that_are_taken_apart_evenly_are_cut_in_each_section() -> None:
+    program = split_gate()
+    for name in ("gate_up.weight", "gate_up.bias"):
+        whole, first, second = whole_and_parts(program, name, ranks=2)
+        gate, up = np.split(whole, 2)
+        assert np.array_equal(first, np.concatenate([gate[:6], up[:6]]))
+        assert np.array_equal(second, np.concatenate([gate[6:], up[6:]]))
+    graph = sharded(program, ranks=2).entries["run"]
+    (split,) = (node for node in graph.nodes if node.op == "split")
+    assert attrs_of(split)["sizes"] == (6, 6)
+
+
+def test_rows_that_others_read_whole_are_not_cut_in_sections() -> None:
+    view = sharded(split_gate(is_read_whole=True), ranks=2)
+    assert weight(view, "gate_up.weight").shape == (24, 8)
+
+
+def test_biases_of_experts_are_cut_as_their_features_and_added_once() -> None:
+    family = FAMILY_OF["GptOssForCausalLM"]
+    program = family.program(family.spec(SAMPLE), dtype="float32", limits=LIMITS)
+    view = sharded(program, ranks=2)
+    place = f"{LAYER}.mlp.experts"
+    assert isinstance(weight(view, f"{place}.gate_up_proj.bias").recipe, Join)
+    assert isinstance(weight(view, f"{place}.down_proj.bias").recipe, Once)
 
 
 def test_rows_of_experts_are_combined_before_they_are_summed() -> None:

@@ -27,7 +27,7 @@ class Desk:
         self.seats = Seats(max_requests=2, max_context_tokens=20)
         self.tables = Tables(num_seats=3, max_context_tokens=20, block_size=SIZE)
         groups = [(self.pool, self.tables)]
-        self.names = Names(groups=groups, seats=self.seats, is_on=is_on)
+        self.names = Names(groups=groups, seats=self.seats, block_size=SIZE, is_on=is_on)
         self.names.add(ONE, NO_KEYS)
         seat = self.seats.take(CONTEXT[:known], computed=0, end=20, stop_ids=(), words=(0, 0, 0))
         assert seat == 1
@@ -83,6 +83,32 @@ def test_what_was_shared_is_not_named_again() -> None:
     chain = Chain()
     names = [chain.name(index, CONTEXT, SIZE) for index in range(3)]
     assert [desk.pool.find(name) for name in names] == [None, None, desk.blocks[2]]
+
+
+def test_contexts_that_fill_their_blocks_together_are_named_before_the_next_are_full() -> None:
+    num_seats, longest = 300, 6 * SIZE
+    pool = Pool(num_seats * 6 + 1)
+    seats = Seats(max_requests=num_seats, max_context_tokens=longest)
+    tables = Tables(num_seats=num_seats + 1, max_context_tokens=longest, block_size=SIZE)
+    names = Names(groups=[(pool, tables)], seats=seats, block_size=SIZE, is_on=True)
+    request_ids = [RequestId(f"{number}") for number in range(num_seats)]
+    for number, request_id in enumerate(request_ids):
+        first = np.array([number], np.int32)
+        names.add(request_id, NO_KEYS)
+        seat = seats.take(first, computed=0, end=longest, stop_ids=(), words=(0, 0, 0))
+        assert seat is not None
+        tables.append(seat, pool.take(6) or [])
+        names.sit(seat, request_id, num_named=0)
+    counts = [0]
+    everybody = np.arange(1, num_seats + 1)
+    for length in range(2, longest):
+        seats.append(everybody, np.full(num_seats, length, np.int32))
+        seats.computed[1:] = length
+        names.name_all()
+        counts.append(sum(len(names.chain(request_id).names) for request_id in request_ids))
+        assert counts[-1] >= num_seats * ((length - SIZE + 1) // SIZE)
+    assert np.diff(counts).max() < num_seats
+    assert pool.faults() == []
 
 
 def test_without_prefix_caching_nothing_is_named_and_nothing_found() -> None:

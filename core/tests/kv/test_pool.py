@@ -14,6 +14,9 @@ from octavo.kv.pool import BlockId, BlockName, Pool
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
 
 
+MOVES = (*["take"] * 4, *["release"] * 4, *["remember", "share"] * 2, "unname")
+
+
 def name(number: int) -> BlockName:
     return BlockName(number.to_bytes(4, "little"))
 
@@ -25,7 +28,7 @@ def walk(pool: Pool, *, num_moves: int, seed: int) -> None:
     names: dict[BlockId, BlockName] = {}
     order: list[BlockId] = []  # remembered, the longest unused first
     for number in range(num_moves):
-        move = chance.choice(["take", "take", "release", "release", "remember", "share"])
+        move = chance.choice(MOVES)
         if move == "take":
             wanted = chance.randint(0, 4)
             num_free = pool.num_free
@@ -54,8 +57,14 @@ def walk(pool: Pool, *, num_moves: int, seed: int) -> None:
             block = chance.choice(sorted(names))
             found = pool.find(names[block])
             assert found == block
-            pool.share(block)
+            pool.share([block])
             held.append(block)
+            if block in order:
+                order.remove(block)
+        elif move == "unname" and names:
+            block = chance.choice(sorted(names))
+            pool.unname(names[block])
+            assert pool.find(names.pop(block)) is None
             if block in order:
                 order.remove(block)
         assert pool.num_held == len(set(held))
@@ -65,7 +74,7 @@ def walk(pool: Pool, *, num_moves: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_block_is_free_held_or_remembered_after_every_move(seed: int) -> None:
+def test_after_any_walk_every_block_is_free_held_or_remembered(seed: int) -> None:
     walk(Pool(12), num_moves=NUM_MOVES, seed=seed)
 
 
@@ -95,7 +104,7 @@ class LosesABlock(Pool):
 
 
 class SharesWithoutCounting(Pool):
-    def share(self, block: BlockId) -> None:
+    def share(self, blocks: Iterable[BlockId]) -> None:
         return
 
 
@@ -129,7 +138,7 @@ def test_the_longest_unused_block_is_forgotten_first() -> None:
     for number, block in enumerate(blocks):
         pool.remember(block, name(number))
     pool.release(reversed(blocks))
-    pool.share(blocks[2])
+    pool.share([blocks[2]])
     pool.release([blocks[2]])
     assert pool.take(1) == [blocks[1]]
     assert [pool.find(name(number)) is None for number in range(3)] == [False, True, False]

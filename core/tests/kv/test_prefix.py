@@ -23,6 +23,25 @@ def test_equal_contexts_have_equal_names_however_they_were_asked_for() -> None:
     assert [stepwise.name(index, context[: 4 * index + 4], 4) for index in range(3)][2] == last
 
 
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(0, 4))
+def test_a_walk_gives_the_names_of_all_full_blocks_whichever_were_known(
+    values: list[int], num_known: int
+) -> None:
+    context, chain, walked = tokens(*values), Chain(), Chain()
+    right = [chain.name(index, context, 2) for index in range(len(values) // 2)]
+    for index in range(min(num_known, len(right))):
+        walked.name(index, context, 2)
+    assert list(walked.walk(context, 2)) == right == list(walked.names)
+
+
+def test_a_walk_makes_no_name_that_is_not_asked_for() -> None:
+    chain = Chain()
+    names = chain.walk(np.arange(12, dtype=np.int32), 4)
+    assert len(chain.names) == 0
+    next(names)
+    assert len(chain.names) == 1
+
+
 def test_a_name_covers_all_tokens_before_its_block() -> None:
     one, other = tokens(1, 2, 3, 4), tokens(9, 2, 3, 4)
     assert Chain().name(1, one, 2) != Chain().name(1, other, 2)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import random
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from octavo.kv.seats import Seats
+from octavo.sampling.needs import HOSTED, LATE
 from octavo_platforms.inputs import NO_TOKEN
+
+# A nightly run walks further: OCTAVO_WALK_MOVES=200000
+NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
 
 
 def take(seats: Seats, *, stop_ids: tuple[int, ...] = ()) -> int | None:
@@ -64,3 +72,90 @@ def test_a_token_ends_the_output_of_the_seat_that_has_it_as_a_stop_token_only() 
         take(seats, stop_ids=stop_ids)
     found = seats.are_stops(np.array([1, 2, 3, 2, 3, 1]), np.array([5, 5, 5, 7, 7, 0], np.int32))
     assert found.tolist() == [False, True, True, False, True, False]
+
+
+@dataclass
+class Sitter:
+    """What one seat has to hold, kept in the simplest way."""
+
+    ticket: int
+    context: list[int]
+    stops: set[int]
+    needs: int
+
+
+class Model:
+    """Seats beside a model of them that is too simple to be wrong."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.seats = Seats(max_requests=5, max_context_tokens=20)
+        self.sitters: dict[int, Sitter] = {}
+        self.tickets: set[int] = set()
+        self._chance = chance
+
+    def take(self) -> None:
+        """Seat somebody on the lowest seat that is free, if one is."""
+        chance = self._chance
+        context = [chance.randrange(50) for _ in range(chance.randint(1, 12))]
+        stops = {chance.randrange(50) for _ in range(chance.choice([0, 1, 6]))}
+        needs = chance.choice([0, 0, HOSTED, LATE])
+        free = sorted({1, 2, 3, 4, 5} - self.sitters.keys())
+        seat = self.seats.take(
+            np.array(context, np.int32), computed=len(context) // 2, end=20, stop_ids=stops,
+            words=(len(context), 2, 3), needs=needs,
+        )  # fmt: skip
+        assert seat == (free[0] if free else None)
+        if seat is not None:
+            ticket = int(self.seats.tickets[seat])
+            assert ticket not in self.tickets
+            self.tickets.add(ticket)
+            self.sitters[seat] = Sitter(ticket, context, stops, needs)
+
+    def release(self) -> None:
+        """Let somebody go."""
+        seat = self._chance.choice(sorted(self.sitters))
+        del self.sitters[seat]
+        self.seats.release(seat)
+
+    def append(self) -> None:
+        """Give some a token each, where their rows have room, and ask who is stopped by it."""
+        at = [seat for seat, one in sorted(self.sitters.items()) if len(one.context) < 20]
+        at = self._chance.sample(at, self._chance.randint(0, len(at)))
+        tokens = [self._chance.randrange(50) for _ in at]
+        places, given = np.array(at, np.intp), np.array(tokens, np.int32)
+        known = self.seats.append(places, given)
+        stopped = self.seats.are_stops(places, given).tolist()
+        for seat, token, length, is_stopped in zip(at, tokens, known, stopped, strict=True):
+            one = self.sitters[seat]
+            one.context.append(token)
+            assert length == len(one.context)
+            assert is_stopped == (token in one.stops)
+
+    def check(self) -> None:
+        """Hold the seats against the model."""
+        seats, taken = self.seats, self.sitters
+        assert seats.num_taken == len(taken)
+        assert seats.num_free == 5 - len(taken)
+        assert np.flatnonzero(seats.tickets).tolist() == sorted(taken)
+        assert seats.num_wanting == sum(bool(one.needs) for one in taken.values())
+        assert seats.num_hosted == sum(one.needs == HOSTED for one in taken.values())
+        for seat, one in taken.items():
+            assert seats.tickets[seat] == one.ticket
+            assert seats.context(seat).tolist() == one.context
+            assert seats.last[seat] == one.context[-1]
+            assert {*seats.stops[seat].tolist()} - {NO_TOKEN} == one.stops
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_any_walk_seats_hold_what_they_were_given_and_nothing_else(seed: int) -> None:
+    chance = random.Random(seed)
+    model = Model(chance)
+    for _ in range(NUM_MOVES):
+        move = chance.choice(["take", "release", "append", "append"])
+        if move == "take":
+            model.take()
+        elif move == "append":
+            model.append()
+        elif model.sitters:
+            model.release()
+        model.check()

@@ -168,6 +168,24 @@ def test_frequencies_for_long_contexts_are_taken_where_contexts_may_be_long() ->
     assert _literal(long) == [0.5, 0.25]
 
 
+def test_long_contexts_may_have_a_factor_of_their_own() -> None:
+    lists = {"short_factor": [1.0, 1.0], "long_factor": [2.0, 4.0]}
+    scaling = {"type": "longrope", "short_mscale": 1.1, "long_mscale": 1.3, **lists}
+    config = {"max_position_embeddings": 64, "original_max_position_embeddings": 32}
+    spec = rope_spec({**config, "rope_scaling": scaling}, 4)
+    assert (spec.within(32).factor, spec.within(33).factor) == (1.1, 1.3)
+    assert spec.within(33).frequencies == pytest.approx((0.5, 0.0025))
+
+
+def test_no_longer_contexts_are_taken_than_those_in_which_queries_are_as_they_are() -> None:
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    config = {**SAMPLE, "max_position_embeddings": 64, "sliding_window": None}
+    read = FAMILY_OF["Ministral3ForCausalLM"].spec
+    sharper = {**yarn, "llama_4_scaling_beta": 0.1}
+    assert read({**config, "rope_parameters": yarn}).max_context_tokens == 64
+    assert read({**config, "rope_parameters": sharper}).max_context_tokens == 16
+
+
 def _literal(program: ProgramDef) -> list[float]:
     (leaf,) = program.entries["forward"].leaves_of("literal")
     assert leaf.data is not None

@@ -71,5 +71,5 @@ def test_llama3_scaling_keeps_short_waves_and_slows_long_ones() -> None:
 
 
 def test_an_architecture_that_is_not_built_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match=r"\(MambaForCausalLM\) is not built. Built: Llama"):
-        family({"architectures": ["MambaForCausalLM"]})
+    with pytest.raises(ModelError, match=r"\(RwkvForCausalLM\) is not built. Built: Llama"):
+        family({"architectures": ["RwkvForCausalLM"]})

@@ -43,7 +43,7 @@ class Asked:
         self.host = ChildHost(settings, loader="octavo.testing.hosted:load_troubled")
         self.client = EngineClient(self.host, say=self.said.append)
         self.client.start()
-        self.model: FarModel = far_model(self.client.wait_ready())
+        self.model: FarModel = far_model(self.client.wait_ready(), settings)
 
     def output(self, prompt: list[int], *, max_tokens: int = 5) -> OutputText:
         params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -12,6 +13,9 @@ from octavo.process.queue import Load, Queue, QueueLimits
 from octavo.process.rate import Rate
 from octavo.request import Request, RequestId
 from octavo.sampling import SamplingParams
+
+# A nightly run walks further: OCTAVO_WALK_MOVES=200000
+NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
 
 
 def group(name: str, count: int, *, tokens: int = 1) -> list[Request]:
@@ -112,11 +116,11 @@ def test_tokens_are_bounded_but_a_long_prompt_alone_may_come() -> None:
         put(queue, group("d", 1, tokens=4))
 
 
-def test_any_moves_leave_exactly_who_came_and_did_not_leave() -> None:
+def test_after_any_walk_exactly_those_are_left_who_came_and_did_not_leave() -> None:
     chance = random.Random(5)
     queue = Queue(QueueLimits(max_requests=40, max_tokens=150))
     inside: dict[str, int] = {}
-    for turn in range(2000):
+    for turn in range(NUM_MOVES):
         move = chance.choice(["put", "take", "remove"])
         if move == "put":
             came = group(f"{turn}-", chance.randint(1, 9), tokens=chance.randint(1, 9))

@@ -12,7 +12,7 @@ import pytest
 from octavo.sampling import SamplingParams, choose, derived_seed, sampling_words
 from octavo.sampling.reference import Choice, forbidden
 from octavo_platforms import shaping
-from octavo_platforms.philox import gumbel
+from octavo_platforms.philox import gumbel, philox4x32
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -83,6 +83,17 @@ def test_derived_seeds_differ_by_arrival_and_engine_and_fit_a_signed_integer() -
     assert min(seeds) >= 0
     assert max(seeds) < 2**63
     assert derived_seed(3, 4) == derived_seed(3, 4)
+
+
+@pytest.mark.parametrize("engine", [0, 7, -1, 2**63 - 1])
+@pytest.mark.parametrize("arrival", [0, 1, 63, 64, 2**32 - 1, 2**32, 2**40 + 5])
+def test_a_derived_seed_is_that_of_its_own_arrival_whichever_were_asked_for(
+    engine: int, arrival: int
+) -> None:
+    key = np.array([engine & 0xFFFFFFFF, (engine >> 32) & 0xFFFFFFFF], np.uint32)
+    counter = np.array([arrival & 0xFFFFFFFF, arrival >> 32, 1 << 31, 0], np.uint32)
+    low, high, *_ = philox4x32(counter, key).tolist()
+    assert derived_seed(engine, arrival) == (high & 0x7FFFFFFF) << 32 | low
 
 
 def test_what_is_not_allowed_is_forbidden_and_a_bias_is_added() -> None:

@@ -17,6 +17,7 @@ from octavo_platforms.rules import StepRules
 
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
+MOVES = (*["add", "schedule", "schedule", "commit", "commit"] * 2, "abort", "ahead", "break")
 
 
 def limits(
@@ -41,11 +42,12 @@ def turn(one: Request) -> tuple[int, int]:
 
 def lost(walk: Walk, policy: PolicyName) -> set[str]:
     """Make a step; say who lost a seat, each of whom had the worst turn of all who ran."""
-    before = walk.in_phase(Phase.RUNNING)
-    known = {one.request_id: turn(one) if policy == "priority" else (0, turn(one)[1])
-             for one in before}  # fmt: skip
+    tickets = walk.scheduler.seats.tickets
+    before = {one.request_id: int(tickets[one.seat or 0]) for one in walk.in_phase(Phase.RUNNING)}
+    turns = {name: turn(walk.requests[name]) for name in before}
+    known = turns if policy == "priority" else {name: (0, turns[name][1]) for name in before}
     walk.schedule()
-    gone = {one.request_id for one in before if one.phase is Phase.WAITING}
+    gone = {name for name in before if tickets[walk.requests[name].seat or 0] != before[name]}
     stayed = [known[name] for name in known if name not in gone]
     assert all(known[name] > each for name in gone for each in stayed)
     return {str(name) for name in gone}
@@ -59,7 +61,7 @@ def test_after_any_walk_the_worst_turn_lost_its_seat_and_every_token_is_right(
     chance, walk = random.Random(depth), Walk(limits(policy=policy))
     num_lost = 0
     for number in range(NUM_MOVES):
-        move = chance.choice(["add", "schedule", "schedule", "commit", "commit", "abort"])
+        move = chance.choice(MOVES)
         if move == "add" and walk.scheduler.num_waiting < 6:
             walk.add_random(f"r{number}", chance)
         elif move == "schedule" and len(walk.in_flight) < depth:
@@ -68,8 +70,13 @@ def test_after_any_walk_the_worst_turn_lost_its_seat_and_every_token_is_right(
             walk.commit()
         elif move == "abort" and walk.requests and chance.random() < 0.3:
             walk.scheduler.end(chance.choice(list(walk.requests)), "abort")
+        elif move == "ahead":
+            walk.device.run_ahead()
+        elif move == "break" and walk.in_flight and chance.random() < 0.03:
+            walk.device.break_next("read")
         walk.check()
     assert num_lost == walk.scheduler.num_preemptions > 0
+    assert walk.num_broken > 0, "a walk on which nothing broke shows nothing of it"
     walk.drain()
     walk.check_end()
 

@@ -50,11 +50,12 @@ def test_where_it_does_not_fit_throughput_falls_as_the_cache_and_little_is_compu
     free = simulate(came, LIMITS, depth=depth)
     peak = int(free.trace.held_blocks.max())
     for share in (0.5, 0.25):
-        small = replace(LIMITS, num_blocks=max(int(peak * share), 32) + 1)
+        num_blocks = max(int(peak * share), 32)
+        small = replace(LIMITS, num_blocks=num_blocks + 1)
         ran = simulate(came, small, depth=depth)
         assert ran.recomputed_share < recomputed
         assert ran.tokens_per_step > share * free.tokens_per_step
-        assert int(ran.trace.held_blocks.max()) <= small.num_blocks - 1
+        assert int(ran.trace.held_blocks.max()) <= num_blocks
 
 
 def test_by_arrival_nobodys_first_token_comes_after_that_of_who_came_a_house_later() -> None:

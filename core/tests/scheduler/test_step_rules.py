@@ -5,6 +5,7 @@ The programs behind the walks refuse every launch that breaks their rules.
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -23,6 +24,9 @@ from octavo.testing.walks import Walk
 from octavo_platforms.discover import load
 from octavo_platforms.rules import ANY_STEP, StepRules
 
+# A nightly run walks further: OCTAVO_WALK_MOVES=200000
+NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
+MOVES = (*["add", "schedule", "schedule", "commit", "commit"] * 2, "abort", "ahead")
 RULES = (
     StepRules(max_prompts=1),
     StepRules(mixes=False),
@@ -59,8 +63,8 @@ def test_after_any_walk_no_step_broke_the_rules_of_the_program(
 ) -> None:
     allowed = limits(step_tokens=40 if rules.whole_prompts else 9)
     chance, walk = random.Random(depth), Walk(allowed, rules=rules)
-    for number in range(300):
-        move = chance.choice(["add", "schedule", "schedule", "commit", "commit", "abort"])
+    for number in range(NUM_MOVES):
+        move = chance.choice(MOVES)
         if move == "add" and walk.scheduler.num_waiting < 6:
             walk.add_random(f"r{number}", chance)
         elif move == "schedule" and len(walk.in_flight) < depth:
@@ -71,6 +75,8 @@ def test_after_any_walk_no_step_broke_the_rules_of_the_program(
             walk.commit()
         elif move == "abort" and walk.requests and chance.random() < 0.3:
             walk.scheduler.end(chance.choice(list(walk.requests)), "abort")
+        elif move == "ahead":
+            walk.device.run_ahead()
         walk.check()
     walk.drain()
     walk.check_end()

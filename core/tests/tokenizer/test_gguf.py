@@ -167,8 +167,11 @@ def test_special_tokens_are_recognised_and_end_the_output() -> None:
 @pytest.mark.parametrize(
     ("change", "fact"),
     [
-        ({"tokenizer.ggml.pre": "kimi"}, "by the rule 'kimi'; known are smollm, gpt-2"),
-        ({"tokenizer.ggml.model": "t5"}, "of the kind 't5'"),
+        ({"tokenizer.ggml.pre": "kimi"}, "by the rule 'kimi'; known are a.x-4.0, bailingmoe"),
+        ({"tokenizer.ggml.pre": "afmoe"}, "by the rule 'afmoe'; known are"),
+        ({"tokenizer.ggml.model": "rwkv"}, "of the kind 'rwkv'; known are 'gpt2'"),
+        ({"tokenizer.ggml.model": "t5"}, "names no unknown token"),
+        ({"tokenizer.ggml.model": "bert"}, "names no unknown token"),
         ({"tokenizer.ggml.model": 3}, r"tokenizer\.ggml\.model is missing or not text"),
         ({"tokenizer.ggml.tokens": ("a", "a")}, "lists 1 tokens twice"),
         ({"tokenizer.ggml.token_type": (1, 1)}, "one for each token"),
@@ -233,21 +236,65 @@ def test_file_may_do_without_the_leading_space() -> None:
     assert sentencepiece_texts(tokenizer, "abc") == ["<s>", "abc"]
 
 
-# What the tokenizer.json of a model of each kind cuts these texts into.
-CUTS = {
-    "qwen2": {"HelloWorld it's 12\n\n x": ["HelloWorld", " it", "'s", " ", "1", "2", "\n\n", " x"]},
-    "tekken": {"HelloWorld it's 12": ["Hello", "World", " it", "'s", " ", "1", "2"]},
-    "gpt-4o": {"HelloWorld it's 1234//\n": ["Hello", "World", " it's", " ", "123", "4", "//\n"]},
-    "deepseek-v3": {"x日本y 1234 (a)": ["x", "日本", "y", " ", "123", "4", " (", "a", ")"]},
-    "command-r": {"it's 12  x": ["it", "'s", " ", "1", "2", " ", " x"]},
+# What each rule makes of a text with a little of everything, its words between bars.
+CUT = "HE'S naïve e\u0301 12345 ½ x₂ \t\n\n  日本,語ｶ!? fooBar_baz//\n"
+GPT2_CUT = "HE|'|S| naïve| e|\u0301| 12345| ½| x|₂| \t\n\n | 日本|,|語ｶ|!?| fooBar|_|baz|//|\n"
+DIGITS_CUT = GPT2_CUT.replace(" 12345| ½", " |1|2|3|4|5| |½")
+THREE_CUT = "HE|'S| naïve| e|\u0301| |123|45| |½| x|₂| \t\n\n| | 日本|,語ｶ|!?| fooBar|_baz|//\n"
+ONE_CUT = THREE_CUT.replace("123|45", "1|2|3|4|5")
+O200K_CUT = "HE'S| naïve| e\u0301| |123|45| |½| x|₂| \t\n\n| | 日本|,語ｶ|!?| foo|Bar|_baz|//\n"
+BLOOM_CUT = "HE'S| naïve| e\u0301| 12345| ½| x₂| \t\n\n | 日本|,|語ｶ|!?| fooBar_baz//|\n"
+DEEPSEEK_CUT = "HE|'S| naïve| e\u0301| |123|45| |½| x|₂| \t\n\n|  |日本|,|語|ｶ|!?| fooBar|_baz|//\n"
+CUTS: dict[str, str] = {
+    **dict.fromkeys(["gpt-2", "phi-2", "roberta-bpe", "exaone4", "mpt", "olmo"], GPT2_CUT),
+    **dict.fromkeys(["smollm", "starcoder", "refact", "command-r", "exaone"], DIGITS_CUT),
+    **dict.fromkeys(["llama-bpe", "falcon3", "lfm2", "dbrx", "glm4", "minicpm5"], THREE_CUT),
+    **dict.fromkeys(["jais-2"], THREE_CUT),
+    **dict.fromkeys(["qwen2", "deepseek-r1-qwen", "grok-2", "ufakzeka", "bailingmoe"], ONE_CUT),
+    **dict.fromkeys(["gpt-4o", "llama4", "minimax-m2", "granite-embed-multi-97m"], O200K_CUT),
+    "falcon": GPT2_CUT.replace(" 12345", " |123|45"),
+    "default": GPT2_CUT.replace(" 12345| ½", " |123|45| |½"),
+    "qwen35": ONE_CUT.replace("e|\u0301", "e\u0301"),
+    "laguna": ONE_CUT.replace("\t\n\n", "\t|\n\n").replace("//\n", "//|\n"),
+    "seed-coder": ONE_CUT.replace("//\n", "//|\n"),
+    "exaone-moe": ONE_CUT.replace("naïve| e|\u0301", "naïve e\u0301"),
+    "tekken": O200K_CUT.replace("HE'S", "HE|'S").replace("123|45", "1|2|3|4|5"),
+    "tiny_aya": O200K_CUT.replace("123|45", "12|345"),
+    "youtu": O200K_CUT.replace("123|45", "1|2|3|4|5").replace("| | 日本|,語", "|  |日本|,|語|"),
+    "kimi-k2": O200K_CUT.replace("| | 日本|,語", "| | |日本|,|語|"),
+    "deepseek-llm": "HE|'|S| na|ï|ve| e|\u0301 |1|2|3|4|5| |½| x|₂| \t|\n|\n|  |日本|,|語|ｶ|!?"
+    "| fooBar|_|baz|//|\n",
+    "deepseek-coder": "HE|'|S| naïve| e|\u0301 |1|2|3|4|5| |½| x|₂| \t|\n|\n| | |日本|,|語|ｶ|!?"
+    "| fooBar|_|baz|//|\n",
+    **dict.fromkeys(["deepseek-v3", "hunyuan-dense", "joyai-llm"], DEEPSEEK_CUT),
+    "spark2_5": DEEPSEEK_CUT.replace("123|45", "1|2|3|4|5")
+    .replace("\n\n|  ", "\n\n  ")
+    .replace("//\n", "//|\n"),
+    **dict.fromkeys(["bloom", "poro-chat", "gpt3-finnish"], BLOOM_CUT),
+    "viking": BLOOM_CUT.replace(" 12345| ½| x₂", " |1|2|3|4|5| |½| x|₂"),
+    "superbpe": "HE'S naïve e\u0301 |12|345| |½| x|₂| \t\n\n  日本,語ｶ!? fooBar_baz//\n",
+    "chameleon": "HE|'|S| naïve| e|\u0301| |1|2|3|4|5| |½| x|₂| |\t|\n|\n|  |日本|,|語ｶ|!|?"
+    "| fooBar|_|baz|/|/|\n",
 }
 
 
 @pytest.mark.parametrize("pre", CUTS)
 def test_rule_of_words_cuts_as_the_models_own(pre: str) -> None:
-    for text, words in CUTS[pre].items():
-        pieces = cutter(WORD_RULES[pre]).pre_tokenize_str(text)
-        assert [text[start:end] for _, (start, end) in pieces] == words
+    pieces = cutter(WORD_RULES[pre]).pre_tokenize_str(CUT)
+    assert "|".join(CUT[start:end] for _, (start, end) in pieces) == CUTS[pre]
+
+
+def test_every_rule_of_words_is_seen_to_cut() -> None:
+    assert {WORD_RULES[pre] for pre in CUTS} | {WORD_RULES["megrez"]} == set(WORD_RULES.values())
+
+
+@pytest.mark.parametrize("pre", ["qwen2", "qwen35", "command-r", "olmo", "mpt"])
+def test_letters_are_put_together_with_their_marks_where_the_model_had_them_so(pre: str) -> None:
+    tokenizer = load_metadata(PATH, byte_level_metadata(pre), {})
+    marked, whole = (
+        tokenizer.encode(text, add_special_tokens=False) for text in ("e\u0301", "\u00e9")
+    )
+    assert marked == whole
 
 
 def test_named_chat_templates_are_read() -> None:

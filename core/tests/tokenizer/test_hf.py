@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from octavo.errors import ModelError
 from octavo.tokenizer import Tokenizer
-from octavo.tokenizer.hf import load_folder
+from octavo.tokenizer.hf import load_folder, vocabulary_of
 
 
 @pytest.fixture
@@ -95,9 +95,25 @@ def test_template_file_goes_before_the_settings(folder: Path) -> None:
     assert transformers.PreTrainedTokenizerFast.from_pretrained(folder).chat_template == both
 
 
+def test_template_of_a_processor_is_read_where_the_tokenizer_has_none(folder: Path) -> None:
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "five"}))
+    assert load(folder, {}).chat_templates == {"default": "five"}
+    assert load(folder, {"chat_template": "one"}).chat_templates == {"default": "one"}
+
+
 def test_folder_without_tokenizer_is_refused_with_the_way_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no tokenizer\.json.*save_pretrained"):
         load_folder(tmp_path, {}, {})
+
+
+@pytest.mark.parametrize("names", [["vocab.json", "merges.txt"], ["vocab.txt"]])
+def test_slow_files_are_named_and_the_way_to_convert_them(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    said = rf"It has {', '.join(names)}, which do not say how text is cut.*save_pretrained"
+    for look in (vocabulary_of, lambda folder: load_folder(folder, {}, {})):
+        with pytest.raises(ModelError, match=said):
+            look(tmp_path)
 
 
 def test_broken_files_are_refused(folder: Path) -> None:

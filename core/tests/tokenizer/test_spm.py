@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ LINES = [
     "  two  spaces   and 12345",
     "naïve café Ünïcödé ﬁ ½",
     "日本語 テキスト",
+    "Tiếng Việt: ệ ộ ữ ằ ṩ ǟ",
     "def f(x):\n    return x",
 ] * 3
 
@@ -93,6 +95,14 @@ def test_ids_and_text_are_those_of_the_library(
     assert ids == reference.encode(text)
     if 0 not in ids:  # the library writes an unknown piece as a sign of its own
         assert tokenizer.decode(ids, skip_special_tokens=False) == reference.decode(ids)
+
+
+def test_letters_with_several_marks_are_those_of_the_library(tmp_path: Path) -> None:
+    folder, reference = trained(tmp_path, model_type="unigram", character_coverage=1.0)
+    tokenizer = load_folder(folder, {}, {})
+    for code in range(0xC0, 0x2000):
+        text = f"x{unicodedata.normalize('NFD', chr(code))} e\u0323\u0302"
+        assert tokenizer.encode(text, add_special_tokens=False) == reference.encode(text), text
 
 
 def varint(number: int) -> bytes:

@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType
 
 from octavo.errors import ModelError
 from octavo.weights.gguf import GGUFFile
-from octavo_platforms.tensor import to_float
+from octavo_platforms.tensor import DType, HostTensor, cast, storage, to_float
 
 WriteGGUF = Callable[..., Path]
 VALUES = np.sin(np.arange(6 * 64, dtype=np.float32)).reshape(6, 64)
@@ -57,6 +57,19 @@ def test_plain_types_are_views_of_the_file(write_gguf: WriteGGUF, name: str, dty
     assert not read.array.flags.owndata
     expected = gguf.dequantize(gguf.quantize(VALUES, kind), kind)
     np.testing.assert_array_equal(to_float(read), expected)
+
+
+@pytest.mark.parametrize("into_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q4_1", "Q8_0"])
+def test_tensor_is_read_into_an_array_as_it_would_be_cast(
+    write_gguf: WriteGGUF, name: str, into_dtype: DType
+) -> None:
+    many = np.sin(np.arange(1100 * 64, dtype=np.float32)).reshape(1100, 64)  # more than one run
+    source = GGUFFile(write_gguf(tensors={"x": many}, kind=GGMLQuantizationType[name])).source
+    wide = np.empty((1100, 128), storage(into_dtype))
+    for array in (np.empty((1100, 64), storage(into_dtype)), wide[:, ::2]):
+        source.fill("x", HostTensor(array, into_dtype))
+        assert array.tobytes() == cast(source.read("x"), into_dtype).array.tobytes()
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])

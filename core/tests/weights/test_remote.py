@@ -22,7 +22,8 @@ from octavo.weights import find
 from octavo.weights.find import Checkpoint
 from octavo.weights.load import from_checkpoint, load
 from octavo_platforms.binding import Binding
-from octavo_platforms.recipes import pull
+from octavo_platforms.recipes import fill, pull
+from octavo_platforms.tensor import host
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -110,6 +111,9 @@ def same_tensors(found: Checkpoint) -> None:
         array = pull(found.recipe(name), found.source).array
         assert array.flags.aligned
         np.testing.assert_array_equal(array, values)
+        room = host(np.empty(array.shape, array.dtype))
+        fill(found.recipe(name), found.source, room)
+        np.testing.assert_array_equal(room.array, values)
 
 
 def test_any_file_system_gives_the_same_tensors(

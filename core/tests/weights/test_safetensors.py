@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 
 from octavo.errors import ModelError
 from octavo.weights.safetensors import SafetensorsSource
-from octavo_platforms.tensor import to_float
+from octavo_platforms.tensor import DType, HostTensor, cast, host, storage, to_float
 
 MATRIX = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -39,6 +40,30 @@ def test_tensor_is_read_as_the_library_wrote_it(tmp_path: Path, dtype: str) -> N
     assert source.dtype("x") == dtype
     np.testing.assert_array_equal(source.read("x").array, written)
     np.testing.assert_array_equal(source.read("y").array, written[0])
+
+
+@pytest.mark.parametrize("into_dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_tensor_is_read_into_an_array_as_it_would_be_cast(
+    tmp_path: Path, dtype: str, into_dtype: DType
+) -> None:
+    save_file({"x": MATRIX.astype(dtype) / 3, "y": MATRIX[:0]}, tmp_path / "model.safetensors")
+    source = SafetensorsSource(tmp_path)
+    wide = HostTensor(np.empty((3, 8), storage(into_dtype)), into_dtype)
+    for array in (np.empty((3, 4), storage(into_dtype)), wide.array[:, ::2]):
+        source.fill("x", HostTensor(array, into_dtype))
+        assert array.tobytes() == cast(source.read("x"), into_dtype).array.tobytes()
+    source.fill("y", HostTensor(np.empty((0, 4), storage(into_dtype)), into_dtype))
+
+
+def test_file_cut_short_while_it_is_read_is_an_error_with_the_number_of_bytes(
+    tmp_path: Path,
+) -> None:
+    save_file({"x": MATRIX}, tmp_path / "model.safetensors")
+    source = SafetensorsSource(tmp_path)
+    os.truncate(tmp_path / "model.safetensors", (tmp_path / "model.safetensors").stat().st_size - 8)
+    with pytest.raises(ModelError, match="was cut short while it was read: 8 bytes are missing"):
+        source.fill("x", host(np.empty((3, 4), np.float32)))
 
 
 def test_bfloat16_arrives_as_its_bits(tmp_path: Path) -> None:

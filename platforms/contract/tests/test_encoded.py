@@ -50,6 +50,17 @@ def test_cross_attention_without_a_length_for_each_request_is_refused(
         infer("cross_attention", *given, scale=0.3, num_kv_heads=num_kv_heads)
 
 
+@pytest.mark.parametrize("reach", [{"before": -1}, {"after": 1.5}, {"before": True}])
+def test_an_encoder_that_sees_no_count_of_tokens_is_refused(reach: dict[str, Attr]) -> None:
+    keys = TensorType((T, 2, 8), "float32")
+    attrs: dict[str, Attr] = {"scale": 0.3, "num_kv_heads": 2}
+    given = (QUERIES, keys, keys, STARTS)
+    whole = infer("encoder_attention", *given, before=None, after=3, **attrs)
+    assert whole == ["float32[T, 6, 8]"]
+    with pytest.raises(ShapeError, match=r"before|after"):
+        infer("encoder_attention", *given, **attrs, **reach)
+
+
 def test_cross_attention_asks_a_hook_of_its_own() -> None:
     planes = (Plane("k", (2, 8), "float32"), Plane("v", (2, 8), "float32"))
     state = StateSpec("cross", "cross", planes, 1, 4)

@@ -20,7 +20,18 @@ from octavo_platforms.ops import STANDARD, Emitter, ShapeError
 from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.ranks import Communicator, GroupSpec
-from octavo_platforms.recipes import Cut, Join, Once, Part, Recipe, Take, pull, replace_takes, taken
+from octavo_platforms.recipes import (
+    Cut,
+    Join,
+    Once,
+    Part,
+    Recipe,
+    Take,
+    fill,
+    pull,
+    replace_takes,
+    taken,
+)
 from octavo_platforms.specs import OpSpec
 from octavo_platforms.tensor import DType, HostTensor, host
 
@@ -155,6 +166,9 @@ def test_group_without_the_rank_that_asks_is_refused(members: tuple[int, ...], r
 )
 def test_rank_pulls_its_own_part(recipe: Recipe, rank: int, expected: np.ndarray) -> None:
     assert np.array_equal(pull(recipe, Checkpoint(), {"tp": rank}).array, expected)
+    into = host(np.full(expected.shape, 7, np.float32))
+    fill(recipe, Checkpoint(), into, {"tp": rank})
+    assert np.array_equal(into.array, expected)
 
 
 def test_part_longer_than_an_axis_is_zeros_past_its_end() -> None:

@@ -10,8 +10,19 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from octavo_platforms.recipes import Cut, Join, Recipe, Reorder, Take, pull, replace_takes, taken
-from octavo_platforms.tensor import DType, HostTensor, cast, host
+from octavo_platforms.recipes import (
+    Cut,
+    Join,
+    Recipe,
+    Reorder,
+    Take,
+    fill,
+    pull,
+    replace_takes,
+    shape_of,
+    taken,
+)
+from octavo_platforms.tensor import DType, HostTensor, cast, host, put, storage
 
 
 class Source:
@@ -35,6 +46,18 @@ class Source:
         return self._tensor_of[name]
 
 
+class Filling(Source):
+    """A checkpoint that can put tensors where they are wanted."""
+
+    def __init__(self, tensor_of: Mapping[str, HostTensor]) -> None:
+        super().__init__(tensor_of)
+        self.filled: list[str] = []
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        self.filled.append(name)
+        put(self._tensor_of[name], into)
+
+
 A = np.arange(12, dtype=np.float32).reshape(3, 4)
 B = 100 + np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -43,17 +66,46 @@ def source() -> Source:
     return Source({"a": host(A), "b": host(B), "unread": host(A)})
 
 
-@pytest.mark.parametrize(
-    ("recipe", "expected"),
-    [
-        (Take("a"), A),
-        (Cut(Take("a"), 1, 1, 3), A[:, 1:3]),
-        (Join((Take("a"), Take("b"))), np.concatenate([A, B])),
-        (Join((Take("a"), Take("a")), axis=1), np.concatenate([A, A], axis=1)),
-        (Reorder(Take("a"), (3, 2, 2), (0, 2, 1), (3, 4)), A[:, [0, 2, 1, 3]]),
-        (Join((Cut(Take("b"), 0, 1, 2), Take("a"))), np.concatenate([B[1:], A])),
-    ],
-)
+MADE = [
+    (Take("a"), A),
+    (Cut(Take("a"), 1, 1, 3), A[:, 1:3]),
+    (Cut(Take("a"), 0, 1, 9), A[1:]),
+    (Join((Take("a"), Take("b"))), np.concatenate([A, B])),
+    (Join((Take("a"), Take("a")), axis=1), np.concatenate([A, A], axis=1)),
+    (Reorder(Take("a"), (3, 2, 2), (0, 2, 1), (3, 4)), A[:, [0, 2, 1, 3]]),
+    (Join((Cut(Take("b"), 0, 1, 2), Take("a"))), np.concatenate([B[1:], A])),
+    (Join((Join((Take("a"), Take("b"))), Take("b"))), np.concatenate([A, B, B])),
+]
+
+
+@pytest.mark.parametrize(("recipe", "expected"), MADE)
+@pytest.mark.parametrize("kind", [Source, Filling])
+def test_recipe_fills_an_array_with_what_it_makes(
+    recipe: Recipe, expected: np.ndarray, kind: type[Source]
+) -> None:
+    checkpoint = kind({"a": host(A), "b": host(B)})
+    assert shape_of(recipe, checkpoint) == expected.shape
+    dtypes: tuple[DType, ...] = ("float32", "bfloat16")
+    for dtype in dtypes:
+        into = HostTensor(np.full(expected.shape, 7, storage(dtype)), dtype)
+        fill(recipe, checkpoint, into)
+        assert np.array_equal(into.array, cast(host(expected), dtype).array)
+
+
+def test_what_a_source_can_put_in_place_is_not_read_before() -> None:
+    checkpoint = Filling({"a": host(A), "b": host(B)})
+    into = HostTensor(np.empty((5, 4), np.float32), "float32")
+    fill(Join((Take("a"), Take("b"))), checkpoint, into)
+    assert (checkpoint.filled, checkpoint.reads) == (["a", "b"], [])
+
+
+def test_an_array_of_another_shape_is_not_filled() -> None:
+    into = HostTensor(np.empty((1, 4), np.float32), "float32")
+    with pytest.raises(ValueError, match=r"shape is \[3, 4\], and there is room for \[1, 4\]"):
+        fill(Take("a"), source(), into)
+
+
+@pytest.mark.parametrize(("recipe", "expected"), MADE)
 def test_recipe_makes_what_numpy_makes(recipe: Recipe, expected: np.ndarray) -> None:
     assert np.array_equal(pull(recipe, source()).array, expected)
 

@@ -73,6 +73,18 @@ def test_padding_is_nobodys_and_points_at_the_null_block_and_seat() -> None:
     assert made.shape == a_step().shape
 
 
+def test_what_has_its_size_already_is_handed_on_and_what_lacks_some_is_a_copy() -> None:
+    step = a_step()
+    made = padded(step, ShapePolicy({"T": (5,), "R": (4,), "S": (2,), "M": (2,)}))
+    assert made.token_ids is step.token_ids
+    assert made.rows is step.rows
+    assert not np.shares_memory(made.seat, step.seat)
+    assert not np.shares_memory(made.groups["kv"].block_table, step.groups["kv"].block_table)
+    fitting = padded(step, ShapePolicy({"R": (3,), "M": (2,)}))
+    assert fitting.seat is step.seat
+    assert fitting.groups["kv"].block_table is step.groups["kv"].block_table
+
+
 def test_settings_are_padded_even_where_none_changed() -> None:
     made = padded(a_step(), ShapePolicy({"U": (2,)}))
     assert made.sampling is not None

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from octavo_platforms.tensor import (
     DTYPES,
+    DType,
     HostTensor,
     cast,
     host,
     is_float,
     itemsize,
+    put,
     storage,
     to_float,
 )
@@ -89,3 +91,14 @@ def test_bits_under_a_wrong_dtype_are_refused() -> None:
 def test_storage_and_size_agree_for_every_dtype() -> None:
     assert {dtype: storage(dtype).itemsize for dtype in DTYPES} == {d: itemsize(d) for d in DTYPES}
     assert [dtype for dtype in DTYPES if is_float(dtype)] == list(DTYPES[:4])
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=9), st.sampled_from(DTYPES[:4]))
+def test_what_is_put_into_an_array_is_what_cast_gives(values: list[float], dtype: DType) -> None:
+    tensor = host(np.asarray([values, values], np.float32))
+    with np.errstate(over="ignore"):
+        expected = cast(tensor, dtype)
+        for room in (np.empty((2, len(values)), storage(dtype)), np.empty((2, 20), storage(dtype))):
+            into = HostTensor(room[:, : len(values)], dtype)
+            put(tensor, into)
+            assert into.array.tobytes() == expected.array.tobytes()

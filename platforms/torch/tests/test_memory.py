@@ -8,6 +8,7 @@ import pytest
 from octavo_platforms.loaded import Platform
 from octavo_platforms.platform import DeviceContext, Memory
 from octavo_platforms.tensor import DTYPES, DType, HostTensor, storage
+from octavo_torch.memory import borrowed, to_host
 
 
 @pytest.fixture
@@ -37,6 +38,22 @@ def test_a_read_only_array_is_taken(memory: Memory) -> None:
     array = np.ones(8, np.float32)
     array.flags.writeable = False
     assert memory.to_host(memory.to_device(HostTensor(array, "float32"))).array.sum() == 8
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_array_that_is_borrowed_shows_its_own_bits_read_only_or_not(dtype: DType) -> None:
+    array = np.arange(1, 25, dtype="u1").repeat(8).view(storage(dtype))[:24].reshape(4, 6)
+    array.flags.writeable = False
+    for each in (array, array.T, array[:0], array[:1, :1].reshape(())):
+        found = to_host(borrowed(HostTensor(each, dtype)))
+        assert found.dtype == dtype
+        assert found.array.tobytes() == each.tobytes()
+
+
+def test_a_contiguous_array_is_borrowed_where_it_lies() -> None:
+    array = np.ones((2, 3), np.float32)
+    assert borrowed(HostTensor(array, "float32")).data_ptr() == array.ctypes.data
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -12,8 +12,8 @@ from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.loaded import Platform
 from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, Unsupported
 from octavo_platforms.specs import LinearSpec
-from octavo_platforms.tensor import DType
-from octavo_torch.memory import tensor_of
+from octavo_platforms.tensor import DType, HostTensor
+from octavo_torch.memory import tensor_of, to_host
 from octavo_torch.ops import choice
 from octavo_torch.ops.attention import sdpa_decode
 
@@ -50,6 +50,21 @@ def test_a_packed_product_is_the_plain_product(rows: int, has_bias: bool) -> Non
     packed = kernel.pack(DeviceTensor(weight.clone()))
     given = (x, packed) if bias is None else (x, packed, bias)
     torch.testing.assert_close(tensor_of(kernel.run(*given)), F.linear(x, weight, bias))
+
+
+@needs_onednn
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_weight_packed_from_the_host_is_the_one_packed_from_memory(turned: bool) -> None:
+    kernel = kernels.packed_linear()
+    assert kernel.pack is not None
+    assert kernel.pack_host is not None
+    weight, x = random(48, 48).bfloat16(), random(5, 48, seed=1).bfloat16()
+    lent = to_host(weight)
+    weight, array = (weight.T, lent.array.T) if turned else (weight, lent.array)
+    placed = kernel.pack(DeviceTensor(weight.contiguous()))
+    packed = kernel.pack_host(HostTensor(array, "bfloat16"))
+    lent.array[...] = 0
+    assert torch.equal(tensor_of(kernel.run(x, packed)), tensor_of(kernel.run(x, placed)))
 
 
 @needs_onednn

@@ -89,19 +89,10 @@ def survives_large_scores(bench: Bench, dtype: DType) -> None:
 @promise_by_dtype(level=2, area="attention")
 def keeps_a_requests_not_a_number_to_itself(bench: Bench, dtype: DType) -> None:
     """Where one request's context is spoilt, its batch mates attend as if it were not there."""
-    sizes = Sizes()
-    paged = Paged(bench, dtype, sizes)
-    batch = [(1, 9), (3, 6), (1, 14), (2, 0)]
-    step, q, expected = _feed(paged, batch)
-    assert step.tables is not None
-    spoilt = slots_of(step.tables[1], 9, sizes.block_size)
-    nothing = not_a_number((9, sizes.kv_heads, sizes.width), dtype)
-    paged.write(spoilt.tolist(), nothing, nothing)
-    found = paged.attend(step, q)
-    mates = [0, 4, 5, 6]
-    close("attention", HostTensor(found.array[mates], dtype), expected[mates], dtype)
-    own = widen(HostTensor(found.array[1:4], dtype))
-    insist(bool(np.isnan(own).all()), "a context of not-a-number gave numbers")
+    paged = Paged(bench, dtype, Sizes())
+    _check_spoilt(paged, [(1, 9), (3, 6), (1, 14), (2, 0)], request=1)
+    for request in range(3):
+        _check_spoilt(paged, [(1, 9), (1, 14), (1, 2)], request=request)
 
 
 @promise_by_dtype(level=2, area="attention")
@@ -173,6 +164,22 @@ def attends_by_lengths_that_the_device_made(bench: Bench, dtype: DType) -> None:
             paged = Paged(bench, dtype, Sizes(window=window, lengths="device"))
         _check(paged, [(1, 0), (3, 5), (1, 30), (13, 0), (3, 7)], extra_blocks=AHEAD)
         _check(paged, [(1, 17)], extra_blocks=AHEAD)
+
+
+def _check_spoilt(paged: Paged, batch: Batch, *, request: int) -> None:
+    """Check that a batch attends as it should, but for one whose context is no number."""
+    step, q, expected = _feed(paged, batch)
+    assert step.tables is not None
+    context, sizes = sum(batch[request]), paged.sizes
+    slots = slots_of(step.tables[request], context, sizes.block_size)
+    nothing = not_a_number((context, sizes.kv_heads, sizes.width), paged.dtype)
+    paged.write(slots.tolist(), nothing, nothing)
+    found = paged.attend(step, q)
+    owners = np.repeat(np.arange(len(batch)), [new for new, _ in batch])
+    mates = owners != request
+    close("attention", HostTensor(found.array[mates], paged.dtype), expected[mates], paged.dtype)
+    own = widen(HostTensor(found.array[~mates], paged.dtype))
+    insist(bool(np.isnan(own).all()), "a context of not-a-number gave numbers")
 
 
 def _check(

@@ -19,6 +19,7 @@ from octavo_conformance.oracle.values import floats
 from octavo_conformance.steps import Step
 from octavo_platforms.tensor import DType, HostTensor
 
+REACHES = ((2, 3), (None, 0), (40, 7))
 BATCHES = ((1,), (13,), (1, 1, 1), (5, 0, 12, 1), (70, 3))
 SPOILT = slice(5, 8)
 """The second request of the batch (5, 3, 6)."""
@@ -31,6 +32,15 @@ def looks_both_ways_within_a_request(bench: Bench, dtype: DType) -> None:
         node = _attention(bench, dtype, heads, kv_heads)
         for queries in BATCHES:
             node.check(Step(queries=queries), **_rows(sum(queries), heads, kv_heads, dtype))
+
+
+@promise_by_dtype(level=2, area="encoder_attention")
+def sees_as_far_as_it_says(bench: Bench, dtype: DType) -> None:
+    """So many tokens before and after each one, none of another request, also over many rows."""
+    for before, after in REACHES:
+        node = _attention(bench, dtype, 4, 2, before=before, after=after)
+        for queries in ((5, 0, 12, 1), (250,)):
+            node.check(Step(queries=queries), **_rows(sum(queries), 4, 2, dtype))
 
 
 @promise_by_dtype(level=2, area="encoder_attention")
@@ -65,7 +75,15 @@ def averages_no_row_of_another_request(bench: Bench, dtype: DType) -> None:
     close("mean_rows", HostTensor(found.array[[0, 2]], dtype), exact[[0, 2]], dtype)
 
 
-def _attention(bench: Bench, dtype: DType, heads: int, kv_heads: int) -> OneNode:
+def _attention(
+    bench: Bench,
+    dtype: DType,
+    heads: int,
+    kv_heads: int,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+) -> OneNode:
     leaves = (
         Input("q", (T, heads, 16), dtype),
         Input("k", (T, kv_heads, 16), dtype),
@@ -74,7 +92,14 @@ def _attention(bench: Bench, dtype: DType, heads: int, kv_heads: int) -> OneNode
     )
     with optional():
         return OneNode(
-            bench, "encoder_attention", leaves, dtype=dtype, scale=0.3, num_kv_heads=kv_heads
+            bench,
+            "encoder_attention",
+            leaves,
+            dtype=dtype,
+            scale=0.3,
+            num_kv_heads=kv_heads,
+            before=before,
+            after=after,
         )
 
 

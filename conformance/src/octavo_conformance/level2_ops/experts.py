@@ -78,6 +78,21 @@ def weighs_by_what_it_is_told(bench: Bench, dtype: DType) -> None:
 
 
 @promise_by_dtype(level=2, area="route")
+def weighs_by_what_is_near(bench: Bench, dtype: DType) -> None:
+    """Each of the chosen against those near it that are left; equal ones, and negative ones."""
+    for top_k, nearness in ((1, 0.5), (2, 0.25), (3, 0.0), (2, 1.5)):
+        with optional():
+            leaves = (Input("logits", (T, 16), dtype),)
+            given: dict[str, Attr] = {"top_k": top_k, "nearness": nearness, "renormalise": False}
+            node = OneNode(
+                bench, "route", leaves, dtype=dtype, max_blocks=64, score="near", **given
+            )
+        drawn = normal("route near", 33, 16, scale=4.0).astype(np.float32)
+        for logits in (drawn, np.round(drawn), drawn - 20, drawn * 0):
+            node.check(Step(queries=(33,)), logits=reals(logits, dtype))
+
+
+@promise_by_dtype(level=2, area="route")
 def chooses_by_a_bias_and_weighs_without_it(bench: Bench, dtype: DType) -> None:
     """A bias that changes who is chosen, alone and through groups."""
     bias = reals(normal("expert bias", 16), "float32")

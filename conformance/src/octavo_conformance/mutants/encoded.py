@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from octavo_conformance.oracle import cross, mixed, seats
+from octavo_conformance.oracle import cross, encoder, mixed, seats
 from octavo_conformance.oracle.attention import Planes, attention
 from octavo_conformance.oracle.platform import state_kernel
 from octavo_conformance.oracle.values import Floats, Ints
@@ -47,6 +47,31 @@ def sees_whole_blocks(
     size = state[0].shape[1]
     whole = (-(-lengths // size) * size).astype(np.int32)
     return cross.cross_attention(q, starts, whole, table, state, scale=scale)
+
+
+def sees_all(
+    q: Floats, k: Floats, v: Floats, query_starts: Ints, *, scale: float, **others: object
+) -> Floats:
+    """An encoder's attention that does not know how far it sees."""
+    return encoder.encoder_attention(q, k, v, query_starts, scale=scale, num_kv_heads=k.shape[1])
+
+
+def sees_one_too_many(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    query_starts: Ints,
+    *,
+    scale: float,
+    num_kv_heads: int,
+    before: int | None = None,
+    after: int | None = None,
+) -> Floats:
+    """An encoder's attention whose window in front has a token more."""
+    more = None if before is None else before + 1
+    return encoder.encoder_attention(
+        q, k, v, query_starts, scale=scale, num_kv_heads=num_kv_heads, before=more, after=after
+    )
 
 
 def mixes_by_weight(x: Floats, source: Ints, kept: Floats) -> Floats:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from octavo_conformance.oracle import dense
 from octavo_conformance.oracle.platform import OracleContext, OracleMemory
 from octavo_conformance.oracle.program import OracleProgram
 from octavo_platforms import shapes
 from octavo_platforms.capabilities import DeviceSettings, Probe
 from octavo_platforms.hooks import hookimpl
 from octavo_platforms.inputs import DeviceRef, Pending, StepInputs, StepResult
-from octavo_platforms.platform import DeviceContext, DeviceTensor, Memory, Program
+from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, Memory, Program
 from octavo_platforms.shapes import ShapePolicy, padded
-from octavo_platforms.specs import CompileSpec
+from octavo_platforms.specs import CompileSpec, LinearSpec
 from octavo_platforms.tensor import DType, HostTensor, storage
 
 FRAMEWORKS = ("torch", "jax", "tensorflow")
@@ -32,6 +33,15 @@ class AliasesTheHost:
     def make_memory(self, context: DeviceContext) -> Memory:
         """Give the wrong memory."""
         return _Aliasing(_opened(context))
+
+
+class PacksTheHostsArray:
+    """Keeps the host's own array as a packed weight."""
+
+    @hookimpl
+    def bind_linear(self, spec: LinearSpec) -> Kernel:
+        """Give the right product of a weight that is not its own."""
+        return Kernel(name="planted.packed", run=dense.linear, pack_host=DeviceTensor)
 
 
 class GivesUsedMemory:

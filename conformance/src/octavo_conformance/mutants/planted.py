@@ -237,6 +237,13 @@ MUTANTS: tuple[Mutant, ...] = (
         WrongOp("encoder_attention", uncommon.causal_encoder),
         "encoder_attention",
     ),
+    *(
+        _mutant(name, WrongOp("encoder_attention", wrong), "encoder_attention")
+        for name, wrong in (
+            ("encoder that sees all", encoded.sees_all),
+            ("encoder that sees one token too many", encoded.sees_one_too_many),
+        )
+    ),
     _mutant("mean of the batch", WrongOp("mean_rows", uncommon.mean_of_all), "mean_rows"),
     _mutant(
         "the first mate's adapter",
@@ -310,6 +317,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant("sinks forgotten", deviant.ForgetsTheSinks(), "attention"),
     _mutant("attends by the host's lengths", ahead.AttendsByTheHostsLengths(), "attention"),
     _mutant("memory that aliases the host", misfits.AliasesTheHost(), "memory"),
+    _mutant("weight packed where the host has it", misfits.PacksTheHostsArray(), "linear"),
     _mutant("memory that is not zero", misfits.GivesUsedMemory(), "memory"),
     _mutant("memory that leaks", misfits.NeverFrees(), "memory"),
     _mutant("launch that reads late", misfits.ReadsLate(), "launch"),

@@ -69,6 +69,15 @@ def groups_by_their_best(logits: Floats, *biases: Floats, **attrs: Attr) -> tupl
     return experts.route(logits, *biases, **{**attrs, "group_score": "best"})
 
 
+def near_the_first(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
+    """Routing whose later choices have shares of what is near the first one."""
+    ids, weights = experts.route(logits, *biases, **attrs)
+    if attrs.get("score") != "near":
+        return ids, weights
+    chosen = np.take_along_axis(logits, ids, -1)
+    return ids, weights[:, :1] * np.exp(chosen - chosen[:, :1])
+
+
 def always_softmax(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
     """Routing whose shares are always those of a softmax."""
     return experts.route(logits, *biases, **{**attrs, "score": "softmax"})
@@ -86,6 +95,7 @@ ROUTING = (
     ("experts of all groups", without_groups),
     ("groups by their best", groups_by_their_best),
     ("always softmax", always_softmax),
+    ("near the first", near_the_first),
 )
 
 
@@ -111,7 +121,7 @@ def later_tokens_first(
 
 
 def causal_encoder(
-    q: Floats, k: Floats, v: Floats, query_starts: Ints, *, scale: float, num_kv_heads: int
+    q: Floats, k: Floats, v: Floats, query_starts: Ints, *, scale: float, **others: object
 ) -> Floats:
     """An encoder that looks back only."""
     found = np.zeros_like(q)

@@ -14,17 +14,27 @@ from octavo_conformance.oracle.values import Floats, Ints
 
 
 def encoder_attention(
-    q: Floats, k: Floats, v: Floats, query_starts: Ints, *, scale: float, num_kv_heads: int
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    query_starts: Ints,
+    *,
+    scale: float,
+    num_kv_heads: int,
+    before: int | None = None,
+    after: int | None = None,
 ) -> Floats:
-    """Attend each token to all of its own request.
+    """Attend each token to its own request: to all of it, or so many tokens before and after.
 
     Shapes: q [T, H, D]; k and v [T, K, D]; query_starts [R+1]; returns [T, H, D].
     """
     found = np.zeros_like(q)
-    for start, stop in pairwise(query_starts):
+    for start, stop in pairwise(query_starts.tolist()):
         for token in range(start, stop):
-            at, own = slice(token, token + 1), slice(start, stop)
-            found[at] = attend(q[at], k[own], v[own], first=int(stop - start) - 1, scale=scale)
+            first = start if before is None else max(start, token - before)
+            end = stop if after is None else min(stop, token + after + 1)
+            at, seen = slice(token, token + 1), slice(first, end)
+            found[at] = attend(q[at], k[seen], v[seen], first=end - first - 1, scale=scale)
     return found
 
 

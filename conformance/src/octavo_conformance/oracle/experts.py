@@ -9,16 +9,19 @@ import numpy as np
 
 from octavo_conformance.oracle.values import Floats, Ints
 from octavo_platforms.graph import Attr
-from octavo_platforms.ops.experts import routing_of
+from octavo_platforms.ops.experts import Routing, routing_of
 
 
 def route(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]:
     """Choose experts, and weigh them. Shapes: logits [T, X], bias [X] or none; [T, k] twice.
 
     Source: arXiv 2401.04088 section 2.1; without renormalising, arXiv 2101.03961 section 2.1;
-        groups, arXiv 2405.04434 section 2.2.2; sigmoid and bias, arXiv 2412.19437 section 2.1.2.
+        groups, arXiv 2405.04434 section 2.2.2; sigmoid and bias, arXiv 2412.19437 section 2.1.2;
+        near shares, arXiv 2409.12136.
     """
     routing = routing_of(attrs)
+    if routing.score == "near":
+        return _nearest(logits, routing)
     if routing.score == "softmax":
         powers = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
         shares = powers / np.sum(powers, axis=-1, keepdims=True)
@@ -37,6 +40,18 @@ def route(logits: Floats, *biases: Floats, **attrs: Attr) -> tuple[Ints, Floats]
     chosen = np.take_along_axis(shares, ids, -1)
     total = np.sum(chosen, axis=-1, keepdims=True) if routing.renormalise else 1.0
     return ids, chosen / total * routing.factor
+
+
+def _nearest(logits: Floats, routing: Routing) -> tuple[Ints, Floats]:
+    ids = np.argsort(-logits, axis=-1, kind="stable")[:, : routing.top_k].astype(np.int32)
+    weights = np.zeros(ids.shape)
+    for token, row in enumerate(logits):
+        for choice, chosen in enumerate(ids[token]):
+            left = np.delete(row, ids[token, :choice])
+            reach = routing.nearness * np.maximum(row[chosen], np.abs(left))
+            near = left[row[chosen] - left <= reach]
+            weights[token, choice] = 1 / np.sum(np.exp(near - row[chosen]))
+    return ids, weights * routing.factor
 
 
 def group_rows(ids: Ints, query_starts: Ints, *, num_experts: int) -> tuple[Ints, Ints, Ints]:

@@ -2,8 +2,9 @@
 
 `plain` rebuilds what a caller gave out of plain values, so that a template meets no object with
 methods. `fitted` brings what API clients write into the form that templates were written for:
-content in parts or as one text, tool calls whose arguments are objects. `Continued` marks where the
-last message ends, so that the text can be cut there for the model to go on.
+content in parts or as one text, tool calls whose arguments are objects, a developer's words as the
+system's. `Continued` marks where the last message ends, so that the text can be cut there for the
+model to go on.
 
 Knows nothing of Jinja.
 """
@@ -22,16 +23,23 @@ Message = Mapping[str, object]
 
 # Names of a message's reasoning; what one of them says, templates find under the first two.
 _REASONING = ("reasoning_content", "thinking", "reasoning")
-_TEXT_PARTS = ("text", "input_text", "output_text")
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _MARK = "OCTAVO_CONTINUES_HERE "  # its space tells whether the template trims
 
 
 @dataclass(frozen=True, slots=True)
-class ContentForm:
-    """What a template makes of a message's content: a list of parts, a text, or both."""
+class MessageForm:
+    """What a template makes of messages.
+
+    Their content is a list of parts, a text, or either. `joins_arguments` says that it adds the
+    arguments of a tool call to a text as they are, and `knows_developer` that it has words of its
+    own for that role.
+    """
 
     takes_parts: bool
     takes_text: bool
+    joins_arguments: bool = False
+    knows_developer: bool = False
 
 
 @runtime_checkable
@@ -89,18 +97,20 @@ def plain_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
     return rebuilt
 
 
-def fitted(messages: Sequence[Message], form: ContentForm) -> list[dict[str, object]]:
+def fitted(messages: Sequence[Message], form: MessageForm) -> list[dict[str, object]]:
     """Bring messages as API clients write them into the form that a template takes.
 
     A list of texts becomes one text for a template that takes no parts, and a text a list for one
     that takes nothing else; other parts stay. Arguments of tool calls, which clients write as JSON
-    in a text, become the object that templates write themselves.
+    in a text, become the object that templates write themselves, unless a template joins texts.
     """
     return [_fitted(message, form) for message in messages]
 
 
-def _fitted(message: Message, form: ContentForm) -> dict[str, object]:
+def _fitted(message: Message, form: MessageForm) -> dict[str, object]:
     made = dict(message)
+    if made.get("role") == "developer" and not form.knows_developer:
+        made["role"] = "system"
     content = made.get("content")
     if isinstance(content, str) and not form.takes_text:
         made["content"] = [{"type": "text", "text": content}]
@@ -114,7 +124,7 @@ def _fitted(message: Message, form: ContentForm) -> dict[str, object]:
         elif None not in texts:
             made["content"] = "".join(text for text in texts if text is not None)
     calls = made.get("tool_calls")
-    if isinstance(calls, list | tuple):
+    if isinstance(calls, list | tuple) and not form.joins_arguments:
         made["tool_calls"] = [_with_arguments(call) for call in calls]
     return made
 
@@ -123,20 +133,21 @@ def _text_of(part: object) -> str | None:
     match part:
         case str(text):
             return text
-        case {"type": str(kind), "text": str(text)} if kind in _TEXT_PARTS:
-            return text
+        case {"type": str(kind), **rest} if kind in _TEXT_PARTS:
+            words = rest.get("refusal" if kind == "refusal" else "text")
+            return words if isinstance(words, str) else None
     return None
 
 
 def _with_arguments(call: object) -> object:
     match call:
-        case {"function": {"arguments": str(text), **rest}, **others}:
+        case dict({"function": dict({"arguments": str(text)}) as function}):
             try:
                 arguments = json.loads(text or "{}")
             except ValueError:
                 return call  # a template may write the text as it is
             if isinstance(arguments, dict):
-                return {**others, "function": {**rest, "arguments": arguments}}
+                return {**call, "function": {**function, "arguments": arguments}}
     return call
 
 

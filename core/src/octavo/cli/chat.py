@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from octavo.cli.flags import add_model_flags, settings_of
+from octavo.cli.flags import add_chat_flags, add_model_flags, chat_settings_of
 from octavo.cli.story import Story
 from octavo.errors import ClientError, OperatorError
 
@@ -37,6 +37,7 @@ HINT = "Type a message; /new starts over, /exit or Ctrl-D ends."
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     add_model_flags(parser)
+    add_chat_flags(parser)
     talk = parser.add_argument_group("conversation")
     talk.add_argument("--url", help="talk to this server instead of loading a model")
     talk.add_argument("--api-key", metavar="KEY", help="the server's key (default: OCTAVO_API_KEY)")
@@ -47,7 +48,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Talk until the person has enough."""
-    settings = settings_of(args)
+    settings = chat_settings_of(args)
     asked = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     if args.url:
         speaker = served_speaker(args.url, args.api_key or settings.api_key, args.model, asked)

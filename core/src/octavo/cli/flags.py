@@ -6,17 +6,20 @@ Names are those that users of other servers know. Does not know what a setting d
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from octavo.amounts import parse_bytes
 from octavo.config import (
+    CONTENT_FORMATS,
     DEFAULT_LOGPROBS,
     ITEM_BYTES,
     POLICIES,
     Settings,
     from_environment,
 )
-from octavo.errors import OperatorError
+from octavo.errors import ModelError, OperatorError
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +37,42 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     _add_scheduling(parser.add_argument_group("scheduling"))
     _add_cache_flags(parser.add_argument_group("cache"))
     _add_sampling_flags(parser.add_argument_group("sampling"))
+
+
+def add_chat_flags(parser: argparse.ArgumentParser) -> None:
+    """Add how conversations become text."""
+    chat = parser.add_argument_group("chat template")
+    chat.add_argument(
+        "--chat-template",
+        metavar="FILE|TEXT",
+        type=_template,
+        help="a Jinja file or text, or the name of one of the model's templates "
+        "(default: the model's own)",
+    )
+    chat.add_argument(
+        "--chat-template-content-format",
+        choices=CONTENT_FORMATS,
+        default=CONTENT_FORMATS[0],
+        help="what the template gets as content: one text, or OpenAI's list of parts "
+        "(default: auto, as the template takes it)",
+    )
+    chat.add_argument(
+        "--default-chat-template-kwargs",
+        metavar="JSON",
+        type=_json_object,
+        default={},
+        help='what the template is told where a request says nothing: {"enable_thinking": false}',
+    )
+
+
+def chat_settings_of(args: argparse.Namespace) -> Settings:
+    """Make the settings that the environment, the model flags and the chat flags ask for."""
+    return replace(
+        settings_of(args),
+        chat_template=args.chat_template,
+        chat_template_content_format=args.chat_template_content_format,
+        chat_template_kwargs=args.default_chat_template_kwargs,
+    )
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -197,3 +236,36 @@ def _bytes(text: str) -> int:
         return parse_bytes(text)
     except OperatorError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"'{text}' is no JSON object")
+    return found
+
+
+def _template(given: str) -> str:
+    """Give a template's text, which is Jinja, or the name of one, which only the model knows."""
+    text, path = given, Path(given).expanduser()
+    if "{" not in given and "\n" not in given:
+        if not path.is_file() and not path.suffix and len(path.parts) == 1:
+            return given
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise argparse.ArgumentTypeError(
+                f"there is no file '{given}', and it is no Jinja text, which has braces"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise argparse.ArgumentTypeError(f"'{given}' cannot be read: {error}") from None
+    from octavo.chat.template import ChatTemplate  # only who brings a template needs Jinja
+
+    try:
+        ChatTemplate(text, {})
+    except ModelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

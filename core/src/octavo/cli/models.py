@@ -1,5 +1,7 @@
 """`octavo models`: the families that are built, their entries, and which platforms run them.
 
+A family of encoders has two rows: of those that pool, and of those that score classes.
+
 A family is bound to each platform that finds its device, as a tiny model and by shapes alone, so
 that what is said here is what loading would say. Architectures that no family has may still run,
 by a platform's own code; `octavo plan MODEL` tells.
@@ -13,6 +15,10 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the other commands start without programs
+    from octavo_platforms.program import ProgramDef
 
 SUMMARY = "List the families of models that are built, and the platforms that run them"
 EXAMPLES = "example:\n  octavo models"
@@ -48,8 +54,14 @@ SAMPLE: Mapping[str, object] = MappingProxyType(
         "attn_layer_indices": (1,),
         "mamba_n_heads": 8,
         "mamba_d_head": 8,
+        "num_heads": 8,
+        "attn_layer_offset": 1,
     }
 )
+
+
+# What encoders say otherwise: each head has keys of its own.
+HEADS: Mapping[str, object] = MappingProxyType({"num_key_value_heads": None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,6 @@ def run(args: argparse.Namespace) -> int:
 def ask_all() -> Iterable[Row]:
     """Bind every family to every platform that finds its device."""
     from octavo.graph.passes import optimised
-    from octavo.models.decoder import Limits
-    from octavo.models.registry import FAMILIES
     from octavo_platforms import bind, discover
     from octavo_platforms.capabilities import DeviceSettings
     from octavo_platforms.errors import CannotBind, PlatformError
@@ -100,9 +110,7 @@ def ask_all() -> Iterable[Row]:
                 opened.append((platform, platform.open_device((0,), DeviceSettings())))
         except PlatformError:
             continue  # `octavo devices` says why
-    limits = Limits(max_step_tokens=8, max_requests=2, max_blocks=4, block_size=16)
-    for family in FAMILIES:
-        written = family.program(family.spec(SAMPLE), dtype="float32", limits=limits)
+    for name, architectures, written in _programs():
         answers: dict[str, Answer] = {}
         for platform, context in opened:
             program = optimised(written, one_step="step" in platform.info.claims)
@@ -112,9 +120,26 @@ def ask_all() -> Iterable[Row]:
                 answers[platform.info.name] = Answer(refusal=str(refused))
             else:
                 answers[platform.info.name] = Answer(tuple(binding.left_out))
-        yield Row(family.name, family.architectures, tuple(written.entries), answers)
+        yield Row(name, architectures, tuple(written.entries), answers)
     for _, context in opened:
         context.close()
+
+
+def _programs() -> Iterable[tuple[str, tuple[str, ...], ProgramDef]]:
+    """Write the smallest model of every family; give also its name and architectures."""
+    from octavo.models.decoder import Limits
+    from octavo.models.registry import ENCODERS, FAMILIES
+
+    limits = Limits(max_step_tokens=8, max_requests=2, max_blocks=4, block_size=16)
+    for family in FAMILIES:
+        written = family.program(family.spec(SAMPLE), dtype="float32", limits=limits)
+        yield family.name, family.architectures, written
+    for encoder in ENCODERS:
+        kinds = (("pool", encoder.architectures), ("classes", encoder.classifiers))
+        for kind, architectures in kinds:
+            spec = encoder.spec({**SAMPLE, **HEADS, "architectures": architectures})
+            program = encoder.program(spec, dtype="float32", limits=limits)
+            yield f"{encoder.name}, {kind}", architectures, program
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -132,8 +157,8 @@ def table(rows: Sequence[Row]) -> str:
     ]
     if not platforms:
         lines += ["", "No platform finds its device here; `octavo devices` says why."]
-    entries = dict.fromkeys(entry for row in rows for entry in row.entries)
-    lines += ["", f"entries: {', '.join(entries)}"]
+    entries = dict.fromkeys(", ".join(row.entries) for row in rows)
+    lines += ["", f"entries: {'; or '.join(entries)}"]
     lines += [f"({number}) {words}" for words, number in notes.items()]
     return "\n".join([*lines, "", "Other architectures: `octavo plan MODEL` tells what runs them."])
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import octavo
-from octavo.cli.flags import add_model_flags, settings_of
+from octavo.cli.flags import add_chat_flags, add_model_flags, chat_settings_of
 from octavo.cli.story import Story
 from octavo.config import (
     DEFAULT_ENGINE_TIMEOUT_S,
@@ -49,6 +49,7 @@ examples:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     add_model_flags(parser)
+    add_chat_flags(parser)
     server = parser.add_argument_group("server")
     server.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
@@ -77,6 +78,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_SHUTDOWN_TIMEOUT_S,
         help="how long open requests may go on after SIGTERM or Ctrl-C (default: %(default)g)",
+    )
+    server.add_argument(
+        "--trust-request-chat-template",
+        action="store_true",
+        help="let requests bring a 'chat_template' of their own: a program, with limits to what it "
+        "may use up (default: off)",
     )
     _add_process_flags(parser)
 
@@ -122,7 +129,7 @@ def _add_process_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    settings = settings_of(args)
+    settings = chat_settings_of(args)
     settings = replace(
         settings,
         host=args.host,
@@ -130,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
         served_model_name=args.served_model_name,
         api_key=args.api_key or settings.api_key,
         api_processes=args.api_processes,
+        trust_request_chat_template=args.trust_request_chat_template,
         shutdown_timeout_s=args.shutdown_timeout,
         max_queued_requests=args.max_num_queued_reqs,
         max_queued_tokens=args.max_num_queued_tokens,
@@ -225,7 +233,12 @@ def _answer(
     facts = engine.wait_ready()
     story.plain(facts.plan)
     story("starting the server")
-    served = Served.by(engine, far_model(facts), name=settings.served_model_name)
+    served = Served.by(
+        engine,
+        far_model(facts, settings),
+        name=settings.served_model_name,
+        trusts_templates=settings.trust_request_chat_template,
+    )
     siblings = Siblings(host.place, settings, taken[1:], gave_up=ending.now)
     url = _url(*taken[0].getsockname()[:2])
 

@@ -94,6 +94,11 @@ class GraphBuilder:
 
     # leaves
 
+    @property
+    def dtype(self) -> DType:
+        """Give the program's dtype."""
+        return self._program.dtype
+
     def input(self, name: str, shape: Sequence[Size], dtype: DType) -> Value:
         """Declare what is new at each launch."""
         return self._writer.leaf("input", name, TensorType(tuple(shape), dtype))

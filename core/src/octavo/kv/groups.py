@@ -8,6 +8,9 @@ Each group has its own pool and its own tables. A block that no window will reac
 back while its request runs, and its entry is null from then on. A block has the same name in
 every group, but a prefix is a hit only where each group still has what is needed behind it.
 
+Where all states are overwritten as they go, no group holds blocks. A block is then a run of tokens
+that has a name and takes no room: a hit needs a state that was kept behind one and nothing else.
+
     remembered in kv       |####|####|####|####|####|
     remembered in window             |####|####|         sees two blocks back
     hit                    |--------------------|
@@ -17,7 +20,7 @@ Knows nothing of who is given what, nor when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,11 +28,13 @@ import numpy as np
 
 from octavo.errors import OperatorError
 from octavo.kv.names import Names
-from octavo.kv.pool import BlockId, Pool
+from octavo.kv.pool import BlockId, BlockName, Pool
+from octavo.kv.prefix import Chain
 from octavo.kv.runs import Places
 from octavo.kv.seats import Seats
 from octavo.kv.snapshots import Snapshots
 from octavo.kv.tables import Tables
+from octavo.kv.trail import Trail
 from octavo.request import CacheKeys, RequestId
 from octavo.step import NO_COPIES, Copies
 from octavo_platforms.inputs import Ints
@@ -94,7 +99,8 @@ class Hit:
 class Holdings:
     """All groups of a program, and who holds what in them.
 
-    `groups` has one at least. While it is not `is_shared`, nothing is named and nothing found.
+    `groups` is empty where no state stands in blocks. While it is not `is_shared`, nothing is named
+    and nothing found.
     """
 
     def __init__(
@@ -122,18 +128,21 @@ class Holdings:
         self.num_hit_tokens = 0
         self._size = block_size
         self._seats = seats
-        self._is_shared = is_shared
+        self._is_shared = is_shared and bool(self.groups or self.snapshots)
+        self._trail = None if self.groups else Trail()
         self._windowed = tuple(each for each in self.groups if each.group.window is not None)
         self._names = Names(
             groups=[(each.pool, each.tables) for each in self.groups],
             seats=seats,
             snapshots=self.snapshots,
-            is_on=is_shared,
+            trail=self._trail,
+            block_size=block_size,
+            is_on=self._is_shared,
         )
 
     @property
     def main(self) -> Blocks:
-        """Give the first group."""
+        """Give the first group of a program that has one."""
         return self.groups[0]
 
     @property
@@ -160,36 +169,41 @@ class Holdings:
         if not self._is_shared:
             return self.nothing()
         chain, size, snapshots = self._names.chain(request_id), self._size, self.snapshots
-        runs = [0] * len(self.groups)
         best = shared = 0
-        for index in range((len(context) - 1) // size):
-            name, end = chain.name(index, context, size), index + 1
-            is_whole = True
-            for place, each in enumerate(self.groups):
-                runs[place] = 0 if each.pool.find(name) is None else runs[place] + 1
-                is_whole &= runs[place] >= end - each.num_gone(end * size)
-                if not runs[place] and each.group.window is None:
-                    break
-            else:
-                if is_whole:
-                    shared = end
-                    if snapshots is None or snapshots.pool.find(name) is not None:
-                        best = end
-                continue
-            break
-        last = None if snapshots is None or not best else chain.name(best - 1, context, size)
+        for end, name in self._whole(chain, context):
+            shared = end
+            if snapshots is None or snapshots.pool.find(name) is not None:
+                best = end
+        names = chain.names[:best]
         return Hit(
             num_tokens=best * size,
-            blocks=[
-                [
-                    each.pool.found(chain.name(index, context, size))
-                    for index in range(each.num_gone(best * size), best)
-                ]
-                for each in self.groups
-            ],
+            blocks=[each.pool.found(names[each.num_gone(best * size) :]) for each in self.groups],
             num_shared=shared * size,
-            row=None if snapshots is None or last is None else snapshots.pool.found(last),
+            row=None if snapshots is None or not best else snapshots.pool.find(names[-1]),
         )
+
+    def _whole(self, chain: Chain, context: Ints) -> Iterator[tuple[int, BlockName]]:
+        """Walk the beginnings of a context that blocks can give, or where none are, that are known.
+
+        Units: blocks; each with the name of its last.
+        """
+        size = self._size
+        wholes = [each.pool for each in self.groups if each.group.window is None]
+        runs = [0] * len(self._windowed)
+        for end, name in enumerate(chain.walk(context[:-1], size), 1):
+            for pool in wholes:
+                if pool.find(name) is None:
+                    return
+            is_whole = self._trail is None or self._is_known(name, self._trail)
+            for place, each in enumerate(self._windowed):
+                runs[place] = 0 if each.pool.find(name) is None else runs[place] + 1
+                is_whole &= runs[place] >= end - each.num_gone(end * size)
+            if is_whole:
+                yield end, name
+
+    def _is_known(self, name: BlockName, trail: Trail) -> bool:
+        assert self.snapshots is not None, "nothing is shared without blocks or states"
+        return name in trail or self.snapshots.pool.find(name) is not None
 
     def nothing(self) -> Hit:
         """Give the hit that is none."""
@@ -205,8 +219,7 @@ class Holdings:
         """
         given: list[list[BlockId]] = []
         for each, found in zip(self.groups, hit.blocks, strict=True):
-            for block in found:
-                each.pool.share(block)
+            each.pool.share(found)
             given.append(list(found))
             wanted = known if each.group.window is None else reach
             num_fresh = -(-wanted // self._size) - hit.num_tokens // self._size
@@ -250,29 +263,31 @@ class Holdings:
             for place in np.flatnonzero(gone > each.tables.first.take(at)).tolist():
                 each.pool.release(each.tables.drop(int(at[place]), int(gone[place])))
 
-    def grow(self, at: Places, *, expected: Ints, reach: Ints) -> bool:
+    def grow(self, at: Places, given: Ints) -> bool:
         """Make room for what seats compute next; False where blocks are short.
 
         Who was given blocks before another group had none left keeps them.
 
-        Shapes: all [R]. Units: `expected` tokens of a context, of which the next step computes
-            those up to `reach`.
+        Shapes: both [R], those who compute and how many tokens.
         """
+        expected = self._seats.expected.take(at)
         for each in self.groups:
-            wanted = expected if each.group.window is None else reach
+            wanted = expected
+            if each.group.window is not None:
+                wanted = self._seats.computed.take(at) + given
             room = each.tables.num_tokens.take(at)
-            short = np.flatnonzero(wanted > room)
+            short = (wanted > room).nonzero()[0]
+            short = short[given[short] > 0]
             if not short.size:
                 continue
             counts = -(-(wanted[short] - room[short]) // self._size)
             blocks = each.pool.take(int(counts.sum()))
             if blocks is None:
                 return False
-            seats = at[short].astype(np.int32)
-            if len(blocks) == len(seats):
-                each.tables.grow(seats, blocks)
+            if len(blocks) == len(short):
+                each.tables.grow(at[short], blocks)
             else:
-                each.tables.extend(seats, counts, np.array(blocks, np.int32))
+                each.tables.extend(at[short], counts, np.array(blocks, np.int32))
         return True
 
     def cut(self, at: Places, given: Ints) -> Ints:
@@ -294,9 +309,14 @@ class Holdings:
         """Name whatever can be named by now."""
         self._names.name_all()
 
-    def leave(self, seat: int) -> None:
-        """Give all back that a seat holds; of what is then remembered, the last goes first."""
+    def leave(self, seat: int, *, is_sound: bool = True) -> None:
+        """Give all back that a seat holds; of what is then remembered, the last goes first.
+
+        What is not sound is not remembered, nor anything else with the names of its context.
+        """
         self._names.name(seat)
+        if not is_sound:
+            self._names.distrust(seat)
         for each in self.groups:
             each.pool.release(reversed(each.tables.clear(seat)))
         if self.snapshots is not None:
@@ -306,6 +326,8 @@ class Holdings:
         """Take all names away: what is held is not trusted any more."""
         for pool in self.pools:
             pool.forget()
+        if self._trail is not None:
+            self._trail.forget()
 
     def retire(self) -> None:
         """Let nobody who is added from now on find what was computed up to now."""

@@ -9,6 +9,7 @@ between a launch and the reading of its result, while the device works.
     named       |-------|-------|-------|          the fourth block is not full
 
 A name is given in every group of blocks that still has the block, and to the snapshot behind it.
+Where there are no blocks, the trail keeps it.
 
 Knows nothing of who computes what.
 """
@@ -25,14 +26,19 @@ from octavo.kv.runs import Places, runs
 from octavo.kv.seats import Seats
 from octavo.kv.snapshots import Snapshots
 from octavo.kv.tables import Tables
+from octavo.kv.trail import Trail
 from octavo.request import CacheKeys, RequestId
 from octavo_platforms.inputs import NULL_BLOCK, Ints
+
+_MANY_SEATS = 64
+"""Of how many seats blocks are named in a step at least, and always where there are no more."""
 
 
 class Names:
     """The chains of all requests that have not ended, and how far their seats' blocks are named.
 
-    `groups` have one size of blocks. While it is not `is_on`, nothing is named.
+    `groups` have one size of blocks; `trail` stands where there are none. While it is not `is_on`,
+    nothing is named.
     """
 
     def __init__(
@@ -40,19 +46,23 @@ class Names:
         *,
         groups: Sequence[tuple[Pool, Tables]],
         seats: Seats,
+        block_size: int,
         snapshots: Snapshots | None = None,
+        trail: Trail | None = None,
         is_on: bool,
     ) -> None:
         self._groups = groups
         self._seats = seats
         self._snapshots = snapshots
+        self._trail = trail
         self._is_on = is_on
         self._age = 0
         self._chains: dict[RequestId, Chain] = {}
         self._chain_of = [Chain()] * len(seats.known)
-        self._named_tokens: Ints = np.zeros(len(seats.known), np.int32)
-        self._size = groups[0][1].block_size
-        self._places = np.arange(self._size)
+        self._named_blocks: Ints = np.zeros(len(seats.known), np.int32)
+        self._size = block_size
+        self._contents = seats.in_blocks(block_size)
+        self._most_seats = max(_MANY_SEATS, -(-2 * len(seats.known) // block_size))
 
     def add(self, request_id: RequestId, keys: CacheKeys) -> None:
         """Begin a request's chain, or begin it anew."""
@@ -73,47 +83,58 @@ class Names:
     def sit(self, seat: int, request_id: RequestId, *, num_named: int) -> None:
         """Tell whose the blocks of a seat are now, and how many of them have names."""
         self._chain_of[seat] = self._chains[request_id]
-        self._named_tokens[seat] = num_named * self._size
+        self._named_blocks[seat] = num_named
 
     def name_all(self) -> None:
-        """Name whatever can be named by now. A steady step has few blocks that become full."""
+        """Name what can be named by now; where that is much, the rest in the steps that follow.
+
+        A steady step has few blocks that become full. Contexts of one length fill theirs together;
+        as each has time until its next block is full, no step need bear all of them.
+        """
         if self._is_on:
-            unnamed = np.minimum(self._seats.known, self._seats.computed) - self._named_tokens
-            seats = np.flatnonzero(unnamed >= self._size)
+            full = np.minimum(self._seats.known, self._seats.computed) // self._size
+            seats = (full > self._named_blocks).nonzero()[0]
             if seats.size:
-                self._name(seats)
+                self._name(seats[: self._most_seats])
         if self._snapshots is not None:
             for seat in self._snapshots.unnamed():
                 self._name_snapshots(self._snapshots, seat)
 
     def name(self, seat: int) -> None:
         """Name whatever can be named of one seat, before its blocks are released."""
-        if self._is_on:
+        full = int(min(self._seats.known[seat], self._seats.computed[seat])) // self._size
+        if self._is_on and full > self._named_blocks[seat]:
             self._name(np.array([seat]))
         if self._snapshots is not None:
             self._name_snapshots(self._snapshots, seat)
 
+    def distrust(self, seat: int) -> None:
+        """Take the names of a seat's context away, in every group: nobody finds it any more."""
+        pools = [pool for pool, _ in self._groups]
+        if self._snapshots is not None:
+            pools.append(self._snapshots.pool)
+        for name in self._chain_of[seat].names:
+            for pool in pools:
+                pool.unname(name)
+
     def _name(self, seats: Places) -> None:
-        size, named = self._size, self._named_tokens[seats]
-        first = named // size
-        full = np.minimum(self._seats.known[seats], self._seats.computed[seats]) // size
-        owners, index = runs(seats.astype(np.int32), first, full - first)
-        positions = index[:, None] * size + self._places
-        contexts = self._seats.contexts[owners[:, None], positions]
-        chain_of = self._chain_of
-        content, num_bytes = contexts.tobytes(), contexts.itemsize * size
-        start = 0
-        names = []
-        for owner, place in zip(owners.tolist(), index.tolist(), strict=True):
-            tokens = content[start : start + num_bytes]
-            names.append(chain_of[owner].extended(place, tokens))
-            start += num_bytes
+        size, first = self._size, self._named_blocks.take(seats)
+        full = np.minimum(self._seats.known.take(seats), self._seats.computed.take(seats)) // size
+        owners, index = runs(seats, first, full - first)
+        tokens, chain_of = self._contents[owners, index].tolist(), self._chain_of
+        names = [
+            chain_of[owner].extended(place, content)
+            for owner, place, content in zip(owners.tolist(), index.tolist(), tokens, strict=True)
+        ]
         for pool, tables in self._groups:
-            remember, blocks = pool.remember, tables.blocks[owners, index].tolist()
+            remember = pool.remember
+            blocks: list[BlockId] = tables.blocks[owners, index].tolist()
             for block, name in zip(blocks, names, strict=True):
                 if block != NULL_BLOCK:
-                    remember(BlockId(block), name)
-        self._named_tokens[seats] = full * size
+                    remember(block, name)
+        if self._trail is not None:
+            self._trail.add(names)
+        self._named_blocks[seats] = full
 
     def _name_snapshots(self, snapshots: Snapshots, seat: int) -> None:
         known = self._seats.contexts[seat, : self._seats.known[seat]]

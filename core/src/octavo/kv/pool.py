@@ -68,7 +68,11 @@ class Pool:
         """
         if num_blocks > self.num_available:
             return None
-        taken = [self._next() for _ in range(num_blocks)]
+        kept = max(0, len(self._free) - num_blocks)
+        taken = self._free[kept:]
+        taken.reverse()
+        del self._free[kept:]
+        taken += [self._evicted() for _ in range(num_blocks - len(taken))]
         for block in taken:
             self._holders[block] = 1
         return taken
@@ -77,27 +81,32 @@ class Pool:
         """Give the block of a name. It may be remembered or held; share it to keep it."""
         return self._block_of.get(name)
 
-    def found(self, name: BlockName) -> BlockId:
-        """Give the block of a name that is there."""
-        return self._block_of[name]
+    def found(self, names: Iterable[BlockName]) -> list[BlockId]:
+        """Give the blocks of names that are there."""
+        return [self._block_of[name] for name in names]
 
-    def share(self, block: BlockId) -> None:
-        """Hold a named block once more."""
-        assert self._name_of[block] is not None, "only full blocks, which have names, are shared"
-        if self._holders[block] == 0:
-            del self._remembered[block]
-        self._holders[block] += 1
+    def share(self, blocks: Iterable[BlockId]) -> None:
+        """Hold named blocks once more."""
+        holders = self._holders
+        for block in blocks:
+            assert self._name_of[block] is not None, "only full blocks, with names, are shared"
+            if holders[block] == 0:
+                del self._remembered[block]
+            holders[block] += 1
 
     def release(self, blocks: Iterable[BlockId]) -> None:
         """Hold blocks once less. Of those then remembered, the first is forgotten first."""
+        holders, name_of = self._holders, self._name_of
         for block in blocks:
-            assert self._holders[block] > 0, "a block is released as often as it was held"
-            self._holders[block] -= 1
-            if self._holders[block] == 0:
-                if self._name_of[block] is None:
-                    self._free.append(block)
-                else:
-                    self._remembered[block] = None
+            num_left = holders[block] - 1
+            assert num_left >= 0, "a block is released as often as it was held"
+            holders[block] = num_left
+            if num_left:
+                continue
+            if name_of[block] is None:
+                self._free.append(block)
+            else:
+                self._remembered[block] = None
 
     def remember(self, block: BlockId, name: BlockName) -> None:
         """Name a held block, whose content will not change any more.
@@ -116,6 +125,15 @@ class Pool:
         self._remembered.clear()
         self._block_of.clear()
         self._name_of = [None] * self._num_blocks
+
+    def unname(self, name: BlockName) -> None:
+        """Take one name away, where a block has it: what that block holds is not trusted."""
+        block = self._block_of.pop(name, None)
+        if block is not None:
+            self._name_of[block] = None
+            if block in self._remembered:
+                del self._remembered[block]
+                self._free.append(block)
 
     def faults(self) -> Sequence[str]:
         """Say what is wrong with the pool's books, in words; nothing where they agree.
@@ -138,9 +156,7 @@ class Pool:
             found.append("names and blocks do not point at each other")
         return found
 
-    def _next(self) -> BlockId:
-        if self._free:
-            return self._free.pop()
+    def _evicted(self) -> BlockId:
         block, _ = self._remembered.popitem(last=False)
         self.num_evicted += 1
         name = self._name_of[block]

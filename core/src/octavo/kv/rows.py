@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from octavo.kv.runs import Places
 from octavo.kv.tables import Tables
 from octavo_platforms.inputs import Ints
 
@@ -25,18 +26,18 @@ class Rows:
         self._edits: Ints = np.zeros(max_requests, np.int32)
         self._widest = 0
 
-    def of(self, seats: Ints, tickets: npt.NDArray[np.int64], *, max_context: int) -> Ints:
+    def of(self, at: Places, tickets: npt.NDArray[np.int64], *, max_context: int) -> Ints:
         """Give the rows of some seats, wide enough for the longest of their contexts.
 
-        Shapes: seats and tickets [R]; returns [R, M]. Effects: the next call overwrites them.
+        Shapes: at and tickets [R]; returns [R, M]. Effects: the next call overwrites them.
         """
-        tables, count = self._tables, len(seats)
+        tables, count = self._tables, len(at)
         seen, edits = self._tickets[:count], self._edits[:count]
-        now = tables.edits[seats]
-        stale = np.flatnonzero((seen != tickets) | (edits != now))
+        now = tables.edits.take(at)
+        stale = ((seen != tickets) | (edits != now)).nonzero()[0]
         if stale.size:
-            changed = seats[stale]
-            longest = int(tables.num_tokens[changed].max())
+            changed = at[stale]
+            longest = int(tables.num_tokens.take(changed).max())
             self._widest = max(self._widest, tables.num_blocks_for(longest))
             self._blocks[stale, : self._widest] = tables.blocks[changed, : self._widest]
             seen[stale] = tickets[stale]

@@ -15,11 +15,13 @@ from octavo_platforms.inputs import Ints
 Places = npt.NDArray[np.intp]
 
 
-def runs(rows: Ints, first: Ints, counts: Ints) -> tuple[Places, Places]:
+def runs(rows: Ints | Places, first: Ints, counts: Ints) -> tuple[Places, Places]:
     """Give the index of `counts` entries of each row, from the entry `first` on.
 
     Shapes: all [G]; returns two arrays [the sum of counts], rows and places.
     """
+    if (counts == 1).all():
+        return rows.astype(np.intp, copy=False), first.astype(np.intp, copy=False)
     starts = np.cumsum(counts) - counts
     places = np.arange(int(counts.sum())) + np.repeat(first - starts, counts)
     return np.repeat(rows, counts).astype(np.intp), places.astype(np.intp)

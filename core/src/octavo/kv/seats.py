@@ -24,6 +24,7 @@ from octavo.sampling.needs import HOSTED, Want
 from octavo_platforms.inputs import NO_TOKEN, NULL_SEAT, Ints
 
 _FIRST_STOP_COLUMNS = 1
+_LINE_TOKENS = 16
 
 
 class Seats:
@@ -32,16 +33,22 @@ class Seats:
     The arrays are indexed by seat. Memory: `contexts` is as wide as the longest context, and
     the operating system backs only the pages that some context has reached.
 
-    Shapes: contexts int32 [seats, max_context]; stops int32 [seats, most stop tokens of any],
-        filled up with `NO_TOKEN`; words uint32 [seats, 3], as `SamplingRows` wants them;
-        tickets int64 [seats], a number for each occupancy, 0 where there is none; is_late bool
-        [seats], whose next step wants the last token on the host; needs uint8 [seats], bits of
-        `sampling.needs`, with `wants` for those who have any.
+    Shapes: contexts int32 [seats, max_context]; last int32 [seats], the last known token; stops
+        int32 [seats, most stop tokens of any], filled up with `NO_TOKEN`; words uint32 [seats, 3],
+        as `SamplingRows` wants them; tickets int64 [seats], a number for each occupancy, 0 where
+        there is none; is_late bool [seats], whose next step wants the last token on the host; needs
+        uint8 [seats], bits of `sampling.needs`, with `wants` for those who have any. How many are
+        late, wanting or hosted is counted, since most steps have nobody who is.
     """
 
     def __init__(self, *, max_requests: int, max_context_tokens: int) -> None:
         count = max_requests + 1
-        self.contexts: Ints = np.zeros((count, max_context_tokens), np.int32)
+        # An odd number of cache lines: rows a power of two apart would fall onto the same few.
+        width = (-(-max_context_tokens // _LINE_TOKENS) | 1) * _LINE_TOKENS
+        self._flat: Ints = np.zeros(count * width, np.int32)
+        self._starts = np.arange(count) * width
+        self.contexts: Ints = self._flat.reshape(count, -1)[:, :max_context_tokens]
+        self.last: Ints = np.zeros(count, np.int32)
         self.known: Ints = np.zeros(count, np.int32)
         self.expected: Ints = np.zeros(count, np.int32)
         self.computed: Ints = np.zeros(count, np.int32)
@@ -53,6 +60,7 @@ class Seats:
         self._free = list(range(NULL_SEAT + 1, count))
         self.needs: npt.NDArray[np.uint8] = np.zeros(count, np.uint8)
         self.wants: list[Want | None] = [None] * count
+        self.num_late = 0
         self.num_wanting = 0
         self.num_hosted = 0
         self._num_taken_ever = 0
@@ -85,12 +93,14 @@ class Seats:
         seat = heapq.heappop(self._free)
         self._num_taken_ever += 1
         self.contexts[seat, : len(context)] = context
+        self.last[seat] = context[-1]
         self.known[seat] = self.expected[seat] = len(context)
         self.computed[seat] = computed
         self.end[seat] = end
         self._set_stops(seat, stop_ids)
         self.words[seat] = words
         self.is_late[seat] = is_late
+        self.num_late += is_late
         self.set_want(seat, needs, want)
         self.tickets[seat] = self._num_taken_ever
         return seat
@@ -111,7 +121,28 @@ class Seats:
         Shapes: seats and counts [G]; tokens [the sum of counts], seat by seat.
         """
         self.contexts[runs(seats, self.known[seats], counts)] = tokens
+        self.last[seats] = tokens[np.cumsum(counts) - 1]
         self.known[seats] += counts
+
+    def append(self, seats: npt.NDArray[np.intp], tokens: Ints) -> Ints:
+        """Add one known token at the end of several seats' contexts; give their lengths then.
+
+        Shapes: all [S], all seats different.
+        """
+        known = self.known.take(seats)
+        self._flat[self._starts.take(seats) + known] = tokens
+        self.last[seats] = tokens
+        known += 1
+        self.known[seats] = known
+        return known
+
+    def in_blocks(self, block_size: int) -> npt.NDArray[np.void]:
+        """Give the contexts as the bytes of each block's tokens. Effects: the memory is the same.
+
+        Shapes: [seats, blocks that fit into the longest context].
+        """
+        num_tokens = self.contexts.shape[1] // block_size * block_size
+        return self.contexts[:, :num_tokens].view((np.void, block_size * self.contexts.itemsize))
 
     def context(self, seat: int) -> Ints:
         """Give a copy of a seat's known tokens."""
@@ -119,8 +150,9 @@ class Seats:
 
     def are_stops(self, seats: npt.NDArray[np.intp], tokens: Ints) -> npt.NDArray[np.bool_]:
         """Tell which tokens end the output of the seat that they are for. Shapes: both [S]."""
-        found = np.zeros(len(tokens), np.bool_)
-        for column in self.stops.T:
+        first, *more = self.stops.T
+        found: npt.NDArray[np.bool_] = first.take(seats) == tokens
+        for column in more:
             found |= column.take(seats) == tokens
         return found
 
@@ -128,6 +160,8 @@ class Seats:
         """Give a seat back; whoever has its old ticket finds that it has expired."""
         assert self.tickets[seat] != 0, "a seat is released by the one who has it"
         self.tickets[seat] = 0
+        self.num_late -= int(self.is_late[seat])
+        self.is_late[seat] = False
         self.set_want(seat, 0, None)
         self.known[seat] = self.computed[seat] = 0
         heapq.heappush(self._free, seat)

@@ -57,7 +57,7 @@ class Snapshots:
         if row is not None:
             self._restored.append((seat, computed, row))
             # Nobody writes to the row before the launch that reads it: launches run in order.
-            self.pool.share(row)
+            self.pool.share([row])
             self.pool.release([row])
 
     def cut(self, at: Places, computed: Ints, given: Ints) -> Ints:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from octavo.kv.pool import BlockId
-from octavo.kv.runs import runs
+from octavo.kv.runs import Places, runs
 from octavo_platforms.inputs import NULL_BLOCK, Ints
 
 
@@ -51,16 +51,17 @@ class Tables:
         self.num_tokens[seat] += len(blocks) * self.block_size
         self.edits[seat] += 1
 
-    def grow(self, seats: Ints, blocks: Sequence[BlockId]) -> None:
+    def grow(self, seats: Ints | Places, blocks: Sequence[BlockId]) -> None:
         """Add one block at the end of each of several seats' contexts.
 
         Shapes: seats [n], all different; blocks [n].
         """
-        self.blocks[seats, self.num_tokens[seats] // self.block_size] = blocks
-        self.num_tokens[seats] += self.block_size
+        num_tokens = self.num_tokens.take(seats)
+        self.blocks[seats, num_tokens // self.block_size] = blocks
+        self.num_tokens[seats] = num_tokens + self.block_size
         self.edits[seats] += 1
 
-    def extend(self, seats: Ints, counts: Ints, blocks: Ints) -> None:
+    def extend(self, seats: Ints | Places, counts: Ints, blocks: Ints) -> None:
         """Add blocks at the end of several seats' contexts.
 
         Shapes: seats and counts [G], all seats different; blocks [the sum of counts], seat by seat.

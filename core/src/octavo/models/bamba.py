@@ -59,28 +59,33 @@ def memory_of(config: Config, layers: tuple[int, ...], *, heads: int) -> MemoryS
     )
 
 
-def mixer_names(memory: MemorySpec) -> dict[str, Made]:
+def mixer_names(memory: MemorySpec, place: str = "mamba") -> dict[str, Made]:
     """Find what mixers have without a suffix, or in another shape."""
-    place, groups = "mamba", memory.shared_heads
-    return {
+    groups = memory.shared_heads
+    own: dict[str, Made] = {
         f"{place}.A_log": at_once(f"{place}.A_log"),
         f"{place}.D": at_once(f"{place}.D"),
-        f"{place}.dt": at_once(f"{place}.dt_bias"),
         f"{place}.conv1d": shaped(f"{place}.conv1d", (memory.mixed, memory.taps)),
+    }
+    if memory.kind == "mamba1":
+        return {**own, f"{place}.dt": at(f"{place}.dt_proj")}
+    return {
+        **own,
+        f"{place}.dt": at_once(f"{place}.dt_bias"),
         f"{place}.norm": shaped(f"{place}.norm", (groups, memory.inner // groups)),
     }
 
 
 def layer(g: GraphBuilder, x: Value, context: Context, index: int) -> Value:
     """Write one layer: attention or a mixer, and the MLP."""
-    attend = mixer if index not in context.spec.attending else None
+    attend = None if context.spec.attends(index) else mixer
     return dense.layer(g, x, context, index, attend=attend)
 
 
 def mixer(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
     """Write a layer's mixer."""
     with g.scope("mamba"):
-        return mamba.mamba2(g, h, context, index)
+        return mamba.mixer(g, h, context, index)
 
 
 def names(spec: DecoderSpec) -> Naming:
@@ -98,9 +103,19 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 
 def refuse_step_limits(config: Config, family: str) -> None:
     """Refuse steps that are held within limits. Raises: NotBuilt."""
-    limits = config.get("time_step_limit")
-    if not isinstance(limits, list | tuple) or limits[0] != 0 or not _is_infinite(limits[1]):
+    if step_limits(config) != (0.0, None):
         refuse(config, family, time_step_limit=None)
+
+
+def step_limits(config: Config) -> tuple[float, float | None]:
+    """Read between which limits steps are held, None for no upper one. Raises: ModelError."""
+    found = config.get("time_step_limit")
+    if found is None:
+        return 0.0, None
+    if not isinstance(found, list | tuple) or len(found) != 2:
+        raise ModelError("config.json: 'time_step_limit' has to be a list of two numbers")
+    low, high = found
+    return float(low), None if _is_infinite(high) else float(high)
 
 
 def _is_infinite(limit: object) -> bool:

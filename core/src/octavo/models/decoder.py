@@ -72,19 +72,49 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """A state that stands in blocks, which blocks requests have, and a slot for each new token."""
+
+    state: StateSpec
+    table: Value
+    slots: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
-    """What every layer of one entry reads: the step's causes, and positions made from them."""
+    """What every layer of one entry reads: the step's causes, and positions made from them.
+
+    There are no `blocks` where no layer attends, and no `positions` where nobody asks for them.
+    """
 
     spec: DecoderSpec
-    kv: StateSpec
     query_starts: Value
     computed: Value
-    block_table: Value
-    slots: Value
-    positions: Value
+    blocks: Blocks | None
+    positions: Value | None
     tables: Mapping[RopeSpec, Value]
     lengths: Lengths
     memory: Memory | None = None
+
+    @property
+    def kv(self) -> StateSpec:
+        """Give the state that layers attend to."""
+        return self._held.state
+
+    @property
+    def block_table(self) -> Value:
+        """Give the blocks of each request."""
+        return self._held.table
+
+    @property
+    def slots(self) -> Value:
+        """Give the slot of each token."""
+        return self._held.slots
+
+    @property
+    def _held(self) -> Blocks:
+        assert self.blocks is not None, "a model whose layers attend has blocks"
+        return self.blocks
 
     @property
     def rope_table(self) -> Value:
@@ -163,7 +193,10 @@ def hidden(
     """Write tokens to hidden rows; `lengths` says who knows what is computed."""
     heads = (spec.kv_heads, spec.head_width)
     keys_and_values = (Plane("k", heads, dtype), Plane("v", heads, dtype))
-    kv = StateSpec("kv", "paged", planes or keys_and_values, spec.kv_layers, limits.block_size)
+    kv = None
+    if spec.kv_layers:
+        kept = planes or keys_and_values
+        kv = StateSpec("kv", "paged", kept, spec.kv_layers, limits.block_size)
     context = context_of(g, spec, kv, computed, lengths=lengths)
     if spec.memory is not None:
         context = replace(context, memory=remembered(g, spec.memory.state(dtype), context))
@@ -173,7 +206,7 @@ def hidden(
 def context_of(
     g: GraphBuilder,
     spec: DecoderSpec,
-    kv: StateSpec,
+    kv: StateSpec | None,
     computed: Value,
     *,
     lengths: Lengths = "host",
@@ -181,17 +214,25 @@ def context_of(
 ) -> Context:
     """Write what every layer reads; `rope` makes the rotary table, of positions by default."""
     query_starts = g.input("query_starts", (Dim("R", plus=1),), "int32")
-    block_table = g.input(f"block_table.{kv.name}", (R, M), "int32")
+    if kv is None and spec.places is None and not spec.ropes():
+        return Context(spec, query_starts, computed, None, None, {}, lengths)
+    block_table = None
+    if kv is not None:
+        block_table = g.input(f"block_table.{kv.name}", (R, M), "int32")
     given = g.input("token_ids", (T,), "int32")  # where tokens stand depends on none of them
     with g.scope("model"):
         positions = g.one("positions", given, query_starts, computed)
-        slots = g.one("slots", positions, query_starts, block_table, block_size=kv.block_size)
+        blocks = None
+        if kv is not None and block_table is not None:
+            size = kv.block_size
+            slots = g.one("slots", positions, query_starts, block_table, block_size=size)
+            blocks = Blocks(kv, block_table, slots)
         make = rope or _table
         tables = {
             each: make(g, positions, _frequencies(g, each, index), each)
             for index, each in enumerate(spec.ropes())
         }
-    return Context(spec, kv, query_starts, computed, block_table, slots, positions, tables, lengths)
+    return Context(spec, query_starts, computed, blocks, positions, tables, lengths)
 
 
 def remembered(g: GraphBuilder, state: StateSpec, context: Context) -> Memory:
@@ -229,6 +270,7 @@ def placed(g: GraphBuilder, x: Value, context: Context) -> Value:
     spec = context.spec
     if spec.places is None:
         return x
+    assert context.positions is not None, "learned positions are of positions"
     rows = spec.places.rows - spec.places.skipped
     with g.scope("model"), g.scope("embed_positions"):
         table = g.weight(g.place("weight"), (rows, spec.width))
@@ -250,7 +292,7 @@ def head(g: GraphBuilder, spec: DecoderSpec, x: Value, rows: Value) -> Value:
         x = g.one("gather_rows", x, rows)
         x = norm(g, x, "norm", spec, has_bias=spec.norm.has_bias)
     if not spec.tied_embeddings:
-        logits = g.linear(x, "lm_head", spec.vocab_size)
+        logits = g.linear(x, "lm_head", spec.vocab_size, bias=spec.logits_bias)
     else:
         with g.scope("lm_head"):
             logits = g.one("linear", x, embeddings(g, spec))

@@ -2,6 +2,7 @@
 
     x ─norm─> attention ─norm─> * scale, + x ─norm─> mlp ─norm─> * scale, + x
     x ─norm─> attention, and mlp beside it ─> + x                  where layers are parallel
+    x ─> attention, + x ─norm─> mlp, + x ─norm─>                   where norms are of the sums
 
 Each norm, scale, cap and bias is there or not as the spec says. The names of weights are those of
 Llama checkpoints; `naming` says what other families call them.
@@ -11,11 +12,16 @@ Knows no family, and nothing of the embedding, the head and sampling (`decoder`)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from octavo.graph.builder import GraphBuilder
 from octavo.models.decoder import Context, Layer
 from octavo.models.norms import norm
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Attr, Value
+
+Heads = Callable[[Value, Value, Value], Value]
+"""From heads of queries, keys and values, [T, H, D], to what each token attended to."""
 
 
 def layer(
@@ -36,10 +42,10 @@ def layer(
     if spec.is_parallel:
         beside = h if norms.before_mlp is None else _normed(g, x, norms.before_mlp, spec)
         return g.one("add", g.one("add", feed(g, beside, context, index), attended), x)
-    x = g.one("add", attended, x)
+    x = _normed(g, g.one("add", attended, x), norms.attention_sum, spec)
     h = _normed(g, x, norms.before_mlp, spec)
     made = _normed(g, feed(g, h, context, index), norms.after_mlp, spec)
-    return g.one("add", _scaled(g, made, spec), x)
+    return _normed(g, g.one("add", _scaled(g, made, spec), x), norms.mlp_sum, spec)
 
 
 def attention(
@@ -49,6 +55,21 @@ def attention(
 
     Units: `window` is how many tokens are seen, None for what the spec says.
     """
+    spec = context.spec
+    seen = spec.sight(index).window if window is None else window
+
+    def attend(q: Value, k: Value, v: Value) -> Value:
+        kv = g.state(context.kv, spec.kv_layer(index))
+        g.op("kv_write", k, v, context.slots, kv)
+        causes = (context.query_starts, context.computed, context.block_table, kv)
+        attrs = _attention_attrs(context)
+        return g.one("attention", q, *causes, *_sinks(g, spec), window=seen, **attrs)
+
+    return around(g, h, context, index, attend)
+
+
+def around(g: GraphBuilder, h: Value, context: Context, index: int, attend: Heads) -> Value:
+    """Write what stands around any attention: project, norm and turn; and project back."""
     spec, bias, sight = context.spec, context.spec.attention_bias, context.spec.sight(index)
     with g.scope("self_attn"):
         q = g.linear(h, "q_proj", spec.heads * spec.head_width, bias=bias)
@@ -60,20 +81,7 @@ def attention(
             table = context.tables[sight.rope]
             q = g.one("rotary", q, table, interleaved=spec.is_interleaved)
             k = g.one("rotary", k, table, interleaved=spec.is_interleaved)
-        kv = g.state(context.kv, spec.kv_layer(index))
-        g.op("kv_write", k, v, context.slots, kv)
-        attended = g.one(
-            "attention",
-            q,
-            context.query_starts,
-            context.computed,
-            context.block_table,
-            kv,
-            *_sinks(g, spec),
-            window=sight.window if window is None else window,
-            **_attention_attrs(context),
-        )
-        found = g.one("flatten", attended)
+        found = g.one("flatten", attend(q, k, v))
         if spec.has_gated_attention:
             gate = g.linear(h, "gate_proj", spec.heads * spec.head_width, bias=bias)
             found = g.one("mul", found, g.one("sigmoid", gate))

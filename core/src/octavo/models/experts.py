@@ -29,7 +29,8 @@ class ExpertSpec:
     width: int
     layers: frozenset[int]
     renormalise: bool
-    score: Literal["softmax", "sigmoid"] = "softmax"
+    score: Literal["softmax", "sigmoid", "near"] = "softmax"
+    nearness: float = 0.0
     groups: int = 1
     top_groups: int = 1
     group_score: Literal["best", "two best"] = "best"

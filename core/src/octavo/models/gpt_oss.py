@@ -1,7 +1,8 @@
 """GPT-OSS: experts with biases and clamped gates, sinks, and windows in every other layer.
 
 A head's sink takes its share of attention and stands for no value. Gate and up are stored woven.
-Source: arXiv 2508.10925. Checkpoints whose experts are packed in four bits are not read here.
+Experts that are published in blocks of four bits are made plain by their source.
+Source: arXiv 2508.10925.
 
 Knows nothing of how a layer is written (`mixture`).
 """
@@ -14,14 +15,13 @@ from octavo.models import mixture
 from octavo.models.experts import ClampSpec, expert_spec
 from octavo.models.family import Family
 from octavo.models.naming import Naming, at, at_once
-from octavo.models.reading import FULL, SLIDING, Config, number, refuse, whole
+from octavo.models.reading import FULL, SLIDING, Config, number, whole
 from octavo.models.spec import DecoderSpec, decoder_spec, with_sights
 from octavo.models.stacking import woven
 
 
 def gpt_oss_spec(config: Config) -> DecoderSpec:
-    """Read the config of a GPT-OSS model. Raises: NotBuilt, for experts in four bits."""
-    refuse(config, "gpt_oss", quantization_config=None)
+    """Read the config of a GPT-OSS model."""
     experts = replace(
         expert_spec(config, count="num_local_experts", renormalise=True, width="intermediate_size"),
         has_bias=True,

@@ -1,18 +1,54 @@
 """Layers that remember in place of attention, by their spec's data.
 
+    mamba1   h ─> mixed | gate      mixed ─conv─silu─> x ─> steps | B | C; x ─scan─> * gate
     mamba2   h ─> gate | mixed | steps      mixed ─conv─silu─> x | B | C ─scan─> * gate, norm
     delta    h ─> mixed, gate, beta, steps  mixed ─conv─silu─> q | k | v ─delta─> norm, * gate
 
-Source: arXiv 2405.21060 section 7 and 2412.06464. Knows no family, and nothing of what stands
-around such a layer.
+Source: arXiv 2312.00752 section 3.4, 2405.21060 section 7 and 2412.06464. Knows no family, and
+nothing of what stands around such a layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
 from octavo.graph.builder import GraphBuilder
-from octavo.models.decoder import Context
+from octavo.models.decoder import Context, Layer
 from octavo.models.memory import MemorySpec
 from octavo_platforms.graph import Attr, Value
+from octavo_platforms.tensor import cast, host
+
+
+def mixer(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
+    """Write a mixer of the kind that the spec says."""
+    memory = context.spec.memory
+    assert memory is not None, "the spec of a family with mixers has a memory"
+    return WRITERS[memory.kind](g, h, context, index)
+
+
+def mamba1(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
+    """Write a Mamba mixer."""
+    own, causes = _found(g, context, index)
+    projected = g.linear(h, "in_proj", 2 * own.inner, bias=own.has_bias)
+    mixed, gate = g.op("split", projected, sizes=(own.inner, own.inner))
+    mixed = _mixed(g, mixed, own.inner, own, causes)
+    made = g.linear(mixed, "x_proj", own.rank + 2 * own.numbers)
+    steps, b, c = g.op("split", made, sizes=(own.rank, own.numbers, own.numbers))
+    steps, b, c = (
+        _part_normed(g, each, f"{name}_layernorm", own)
+        for name, each in (("dt", steps), ("b", b), ("c", c))
+    )
+    steps = _steps(g, g.linear(steps, "dt_proj", own.inner), own)
+    a_log = g.weight(g.place("A_log.weight"), (own.inner, own.numbers), dtype="float32")
+    d = _number(g, "D", own.heads)
+    x = g.one("heads", mixed, width=own.width)
+    b, c = (g.one("heads", each, width=own.numbers) for each in (b, c))
+    y = g.one("flatten", g.one("selective_scan", x, steps, a_log, b, c, d, *causes, plane="ssm"))
+    y = g.one("mul", y, g.one("silu", gate))
+    return g.linear(y, "out_proj", context.spec.width, bias=own.has_bias)
 
 
 def mamba2(g: GraphBuilder, h: Value, context: Context, index: int) -> Value:
@@ -64,6 +100,17 @@ def _found(g: GraphBuilder, context: Context, index: int) -> tuple[MemorySpec, t
     return own, (context.query_starts, memory.source, memory.targets, state)
 
 
+def _part_normed(g: GraphBuilder, x: Value, name: str, own: MemorySpec) -> Value:
+    """Normalise the steps of mamba1, its B or its C, where the spec says so."""
+    if own.norms is None:
+        return x
+    if own.norms == "weighted":
+        return g.rms_norm(x, name, eps=own.eps)
+    ones = np.ones(g.width(x), np.float32)
+    weight = g.literal(f"ones.{len(ones)}", cast(host(ones), g.type_of(x).dtype))
+    return g.one("rms_norm", x, weight, eps=own.eps)
+
+
 def _scaled(g: GraphBuilder, projected: Value, own: MemorySpec) -> tuple[Value, ...]:
     """Cut what was projected in five, each multiplied by its number."""
     sizes = (own.inner, own.inner, own.shared, own.shared, own.heads)
@@ -112,3 +159,8 @@ def _normed(g: GraphBuilder, y: Value, own: MemorySpec) -> Value:
         weight = g.weight(g.place("weight"), (own.shared_heads, width))
         rows = g.one("heads", y, width=width)
         return g.one("flatten", g.one("rms_norm", rows, weight, eps=own.eps))
+
+
+WRITERS: Mapping[str, Layer] = MappingProxyType(
+    {"mamba1": mamba1, "mamba2": mamba2, "delta": delta}
+)

@@ -1,9 +1,10 @@
 """Specs of memories: states of a fixed size that a layer overwrites as it goes, by their data.
 
-    mamba2   decays and feeds a state of N numbers for each feature        arXiv 2405.21060
+    mamba1   decays and feeds N numbers of each feature, each by its own   arXiv 2312.00752
+    mamba2   the same, with one decay for all numbers of a head            arXiv 2405.21060
     delta    corrects a memory of keys and values by the delta rule        arXiv 2412.06464
 
-Both mix each channel with its last values before. Knows nothing of graphs, nor of any family.
+All mix each channel with its last values before. Knows nothing of graphs, nor of any family.
 """
 
 from __future__ import annotations
@@ -38,9 +39,13 @@ class MemorySpec:
     `low` and `high`. `scales` are of mamba2's gate, x, B, C and steps, as projected; where there
     are some, x, B and C are mixed apart. A `gate` is "inside" the norm behind a scan, "outside",
     or there is no norm.
+
+    mamba1 has heads of one feature. Its steps are made of `rank` numbers; `norms` says whether
+    these, B and C have norms, "plain" ones without a weight. `is_wide` says that what passes
+    between layers is float32.
     """
 
-    kind: Literal["mamba2", "delta"]
+    kind: Literal["mamba1", "mamba2", "delta"]
     layers: tuple[int, ...]
     heads: int
     width: int
@@ -55,6 +60,9 @@ class MemorySpec:
     has_conv_bias: bool = False
     scales: tuple[float, ...] = ()
     beside: Beside | None = None
+    rank: int = 0
+    norms: Literal["plain", "weighted"] | None = None
+    is_wide: bool = False
 
     @property
     def parts(self) -> tuple[tuple[str, int], ...]:
@@ -76,7 +84,7 @@ class MemorySpec:
     @property
     def mixed(self) -> int:
         """Count the channels that are mixed with their values before."""
-        return self.inner + 2 * self.shared
+        return self.inner if self.kind == "mamba1" else self.inner + 2 * self.shared
 
     def state(self, dtype: DType) -> StateSpec:
         """Give the state of all layers that remember."""
@@ -84,7 +92,7 @@ class MemorySpec:
             Plane(f"conv{name}", (self.taps - 1, width), dtype, ("W", "C"))
             for name, width in self.parts
         )
-        if self.kind == "mamba2":
+        if self.kind != "delta":
             own = Plane("ssm", (self.heads, self.width, self.numbers), "float32", ("H", "D", "N"))
         else:
             shape = (self.heads, self.numbers, self.width)

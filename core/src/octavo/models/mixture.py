@@ -55,6 +55,8 @@ def choose(g: GraphBuilder, h: Value, experts: ExpertSpec) -> tuple[Value, Value
     attrs: dict[str, Attr] = {"top_k": experts.top_k, "renormalise": experts.renormalise}
     if experts.score != "softmax":
         attrs["score"] = experts.score
+    if experts.score == "near":
+        attrs["nearness"] = experts.nearness
     if experts.groups > 1:
         attrs |= {"groups": experts.groups, "top_groups": experts.top_groups}
         attrs["group_score"] = experts.group_score

@@ -58,7 +58,7 @@ def qwen3_next_spec(config: Config) -> DecoderSpec:
 
 def layer(g: GraphBuilder, x: Value, context: Context, index: int) -> Value:
     """Write one layer: attention or a mixer, and experts."""
-    attend = _mixer if index not in context.spec.attending else None
+    attend = None if context.spec.attends(index) else _mixer
     return dense.layer(g, x, context, index, attend=attend, feed=mixture.feed)
 
 

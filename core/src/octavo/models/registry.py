@@ -1,6 +1,6 @@
 """The registry: which family an architecture's name belongs to.
 
-One row a family. Knows no checkpoint file.
+One row a family, of those that generate and of those that encode. Knows no checkpoint file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from octavo.errors import ModelError
 from octavo.models import (
     bamba,
+    bert,
     cohere,
     deepseek,
     exaone,
@@ -24,14 +25,19 @@ from octavo.models import (
     granite,
     granite_moe,
     internlm,
+    jamba,
     llama,
+    mamba_alone,
     mistral,
     mixtral,
+    modernbert,
     nemotron,
+    nomic,
     olmo,
     olmoe,
     opt,
     phi,
+    phi_moe,
     qwen,
     qwen_moe,
     qwen_next,
@@ -39,6 +45,7 @@ from octavo.models import (
     stablelm,
     starcoder2,
 )
+from octavo.models.encoder import EncoderFamily
 from octavo.models.family import Family
 from octavo.models.reading import Config
 
@@ -46,6 +53,7 @@ FAMILIES: tuple[Family, ...] = (
     llama.FAMILY,
     mistral.FAMILY,
     mistral.MINISTRAL,
+    mistral.MINISTRAL3,
     qwen.QWEN2,
     qwen.QWEN3,
     gemma.GEMMA,
@@ -66,11 +74,13 @@ FAMILIES: tuple[Family, ...] = (
     cohere.COHERE2,
     glm.GLM,
     glm.GLM4,
-    internlm.FAMILY,
+    internlm.INTERNLM2,
+    internlm.INTERNLM3,
     exaone.FAMILY,
     smollm.FAMILY,
     nemotron.FAMILY,
     mixtral.FAMILY,
+    phi_moe.FAMILY,
     qwen_moe.QWEN2_MOE,
     qwen_moe.QWEN3_MOE,
     olmoe.FAMILY,
@@ -81,10 +91,27 @@ FAMILIES: tuple[Family, ...] = (
     qwen_next.FAMILY,
     bamba.FAMILY,
     falcon_h1.FAMILY,
+    mamba_alone.MAMBA,
+    mamba_alone.FALCON_MAMBA,
+    mamba_alone.MAMBA2,
+    jamba.FAMILY,
 )
 
 FAMILY_OF: Mapping[str, Family] = MappingProxyType(
     {name: family for family in FAMILIES for name in family.architectures}
+)
+
+BODY, WHOLE = "Model", "ForCausalLM"
+
+ENCODERS: tuple[EncoderFamily, ...] = (
+    bert.BERT,
+    bert.ROBERTA,
+    modernbert.FAMILY,
+    nomic.FAMILY,
+)
+
+ENCODER_OF: Mapping[str, EncoderFamily] = MappingProxyType(
+    {name: each for each in ENCODERS for name in (*each.architectures, *each.classifiers)}
 )
 
 
@@ -93,6 +120,22 @@ def find_family(config: Config) -> Family | None:
     for name in _architectures(config):
         if name in FAMILY_OF:
             return FAMILY_OF[name]
+    return None
+
+
+def find_encoder(config: Config) -> EncoderFamily | None:
+    """Find the family of a checkpoint that encodes; None for any other."""
+    for name in _architectures(config):
+        if name in ENCODER_OF:
+            return ENCODER_OF[name]
+    return None
+
+
+def find_body(config: Config) -> Family | None:
+    """Find the family that a checkpoint has the layers of, but no head: it cannot generate."""
+    for name in _architectures(config):
+        if name.endswith(BODY) and (whole := name.removesuffix(BODY) + WHOLE) in FAMILY_OF:
+            return FAMILY_OF[whole]
     return None
 
 
@@ -110,7 +153,8 @@ def family(config: Config) -> Family:
 def not_built(config: Config) -> str:
     """Say that a checkpoint's architecture is not built, and which ones are."""
     found = ", ".join(_architectures(config)) or "none named"
-    return f"config.json: the architecture ({found}) is not built. Built: {', '.join(FAMILY_OF)}."
+    built = ", ".join((*FAMILY_OF, *ENCODER_OF))
+    return f"config.json: the architecture ({found}) is not built. Built: {built}."
 
 
 def _architectures(config: Config) -> list[str]:

@@ -33,7 +33,8 @@ Waves = npt.NDArray[np.float32]
 class RopeSpec:
     """Rotary positions: the angular frequency of each pair of elements, and a factor.
 
-    `longer` are the frequencies in place of these where contexts may pass `longer_from_tokens`.
+    `longer` are the frequencies in place of these where contexts may pass `longer_from_tokens`,
+    and `longer_factor` the factor then.
 
     Shapes: frequencies float32 [D'/2]; D' is how much of a head turns. `factor` scales cosine
         and sine.
@@ -43,6 +44,7 @@ class RopeSpec:
     factor: float
     longer: tuple[float, ...] = ()
     longer_from_tokens: int = 0
+    longer_factor: float = 1.0
 
     def array(self) -> Waves:
         """Give the frequencies as an array."""
@@ -50,8 +52,9 @@ class RopeSpec:
 
     def within(self, context_tokens: int) -> RopeSpec:
         """Choose the frequencies for contexts of at most so many tokens."""
-        is_longer = bool(self.longer) and context_tokens > self.longer_from_tokens
-        return replace(self, frequencies=self.longer if is_longer else self.frequencies, longer=())
+        if self.longer and context_tokens > self.longer_from_tokens:
+            return RopeSpec(self.longer, self.longer_factor)
+        return RopeSpec(self.frequencies, self.factor)
 
 
 NO_ROPE = RopeSpec((), 1.0)
@@ -174,9 +177,16 @@ def _longrope(plain: Waves, config: Config, scaling: Config) -> RopeSpec:
     """Slow each wave down by its own factor, another one where contexts may be long."""
     factor, trained = _stretch(config, scaling), _trained(config, scaling)
     made = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(trained))
-    short, longer = (_spec(plain / _factors(scaling, key, plain)) for key in ("short", "long"))
-    return RopeSpec(
-        short.frequencies, number(scaling, "attention_factor", made), longer.frequencies, trained
+    made = number(scaling, "attention_factor", made)
+    short, longer = (
+        _spec(plain / _factors(scaling, key, plain), number(scaling, f"{key}_mscale", made))
+        for key in ("short", "long")
+    )
+    return replace(
+        short,
+        longer=longer.frequencies,
+        longer_from_tokens=trained,
+        longer_factor=longer.factor,
     )
 
 

@@ -47,12 +47,17 @@ class NormSpec:
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Where a layer's norms stand, by their names in the checkpoint; None where there is none."""
+    """Where a layer's norms stand, by their names in the checkpoint; None where there is none.
+
+    Those of a sum norm what attention or MLP made together with the rows it is added to.
+    """
 
     before_attention: str | None = "input_layernorm"
     after_attention: str | None = None
     before_mlp: str | None = "post_attention_layernorm"
     after_mlp: str | None = None
+    attention_sum: str | None = None
+    mlp_sum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class DecoderSpec:
     `sights` has one for each layer; where it is empty, all see everything, by `rope`. In a
     parallel layer attention and MLP read the same rows, and both are added at once.
 
-    `attending` are the layers that attend, all where it is empty; `memory` is what others have in
+    `attending` are the layers that attend, None for all of them; `memory` is what others have in
     place of attention, or beside it.
 
     Units: `max_context_tokens` is what the model was made for.
@@ -144,6 +149,7 @@ class DecoderSpec:
     tied_embeddings: bool
     max_context_tokens: int
     output_bias: bool = False
+    logits_bias: bool = False
     activation: Activation = "silu"
     is_gated: bool = True
     is_parallel: bool = False
@@ -156,7 +162,7 @@ class DecoderSpec:
     scales: Scales = Scales()
     has_sinks: bool = False
     has_gated_attention: bool = False
-    attending: tuple[int, ...] = ()
+    attending: tuple[int, ...] | None = None
     memory: MemorySpec | None = None
     experts: ExpertSpec | None = None
     latent: LatentSpec | None = None
@@ -168,11 +174,15 @@ class DecoderSpec:
     @property
     def kv_layers(self) -> int:
         """Count the layers that keep keys and values."""
-        return len(self.attending) or self.layers
+        return self.layers if self.attending is None else len(self.attending)
 
     def kv_layer(self, layer: int) -> int:
         """Give a layer's place among those that attend."""
-        return self.attending.index(layer) if self.attending else layer
+        return layer if self.attending is None else self.attending.index(layer)
+
+    def attends(self, layer: int) -> bool:
+        """Tell whether a layer attends."""
+        return self.attending is None or layer in self.attending
 
     def ropes(self) -> tuple[RopeSpec, ...]:
         """Give the different rotary positions of all layers, the spec's own in front."""

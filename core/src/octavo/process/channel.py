@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from octavo.wire import Frame
 _MAX_PATH_BYTES = 100
 _MAX_UNREAD = 100_000
 _RETRY_MS = 20
+_MAX_RINGS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,10 @@ class Place:
 
 
 class EngineSocket:
-    """The engine's end: frames come with the name of a connection, and go to one."""
+    """The engine's end: frames come with the name of a connection, and go to one.
+
+    `wake` ends a wait, from any thread.
+    """
 
     def __init__(self, place: Place) -> None:
         self._context = zmq.Context()
@@ -77,16 +83,29 @@ class EngineSocket:
         self._socket.setsockopt(zmq.SNDHWM, _MAX_UNREAD)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.bind(place.address)
+        self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._poller = zmq.Poller()
+        for each in (self._socket, self._woken):
+            self._poller.register(each, zmq.POLLIN)
 
     def receive(self, *, wait_s: float | None) -> tuple[bytes, list[bytes]] | None:
-        """Give the next message and whose it is; None if none came in time.
+        """Give the next message and whose it is; None if none came in time, or it was woken.
 
         Units: `wait_s` None waits for as long as it takes.
         """
-        if not self._socket.poll(None if wait_s is None else int(wait_s * 1000)):
+        ready = dict(self._poller.poll(None if wait_s is None else int(wait_s * 1000)))
+        if self._woken.fileno() in ready:
+            self._woken.recv(_MAX_RINGS)
+        if self._socket not in ready:
             return None
         sender, *frames = self._socket.recv_multipart()
         return sender, frames
+
+    def wake(self) -> None:
+        """End the wait of now, or the next; harmless when repeated, and after the close."""
+        with suppress(OSError):
+            self._waker.send(b"\0")
 
     def send(self, receiver: bytes, frames: Sequence[Frame]) -> bool:
         """Send to a connection; say whether it is there and reads what it is sent."""
@@ -100,6 +119,8 @@ class EngineSocket:
         """Close, when what was sent has been taken or the time is over."""
         self._socket.close(linger=int(linger_s * 1000))
         self._context.term()
+        self._woken.close()
+        self._waker.close()
 
 
 class ClientSocket:

@@ -47,7 +47,7 @@ class Desk:
         self._announced: list[FromEngine] = []
 
     def receive(self, *, wait_s: float | None) -> tuple[Client, FromClient] | None:
-        """Give the next message that asks for something; None if none came in time.
+        """Give the next message that asks for something; None if none came in time, or on `wake`.
 
         Units: `wait_s` None waits for as long as it takes.
         Effects: newcomers are told what was announced.
@@ -65,6 +65,10 @@ class Desk:
             for each in self._announced:
                 self.tell(client, each)
         return None
+
+    def wake(self) -> None:
+        """End the wait for a message, from any thread."""
+        self._socket.wake()
 
     def greet(self, *, wait_s: float = 0.0) -> None:
         """Let those in who say hello, waiting for the first; requests are too early and dropped."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octavo.asking import Loaded, SamplingParams
+from octavo.config import Settings
 from octavo.loading import chat_of
 from octavo.process.messages import Facts
 from octavo.tokenizer import Tokenizer
@@ -45,8 +46,8 @@ def facts_of(loaded: Loaded) -> Facts:
     )
 
 
-def far_model(facts: Facts) -> FarModel:
-    """Make the model that can be asked, from the facts of the one that runs.
+def far_model(facts: Facts, settings: Settings) -> FarModel:
+    """Make the model that can be asked, from the facts of the one that runs and what was asked for.
 
     Effects: reads the tokenizer from the checkpoint; no weights.
     Raises: ModelError, where the checkpoint is not there any more.
@@ -54,7 +55,7 @@ def far_model(facts: Facts) -> FarModel:
     tokenizer = find(facts.source, load_format="dummy").tokenizer()
     return FarModel(
         tokenizer=tokenizer,
-        chat=chat_of(tokenizer),
+        chat=chat_of(tokenizer, settings),
         model_name=facts.model_name,
         max_context_tokens=facts.max_context_tokens,
         eos_ids=frozenset(facts.eos_ids),

@@ -76,7 +76,9 @@ def _plain(value: object) -> str:
     raise NotImplementedError(f"{type(value).__name__} has no encoding")
 
 
-def _rich(wanted: type, value: object) -> Path:
+def _rich(wanted: type, value: object) -> object:
+    if wanted is object:
+        return value
     if wanted is Path and isinstance(value, str):
         return Path(value)
     raise NotImplementedError(f"{wanted} has no encoding")

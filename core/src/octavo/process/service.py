@@ -1,7 +1,7 @@
 """The loop around an engine: messages in, steps, messages out.
 
     Desk ─▶ Queue ─▶ Engine.add ─▶ Engine.step ─▶ Made, to whoever asked
-      └── while there is work: what lies there; else: until something comes
+      └── while there is work: what lies there; else: until something comes, or the bell rings
 
 One thread runs all of it. Clients name their requests by numbers of their own; here a request
 gets a name that holds its client's, so that clients cannot meet. A client that is gone is found
@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -47,18 +48,24 @@ from octavo.step import Delta, Scored
 from octavo_platforms.inputs import Ints
 
 _LINGER_S = 2.0
-_PROBE_S = 0.5
+PROBE_S = 0.5
+_NUMBER_BITS = 40
+_NOBODYS = -1
 _NO_PRIORITIES = "who came first is first here; start with --scheduling-policy priority"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """A request that has not ended, and whose it is under which number."""
 
     client: Client
     number: int
     request: Request
-    has_begun: bool = False
+
+    @property
+    def mark(self) -> int:
+        """Give the client and the number as one integer, so that rows can be told by arrays."""
+        return self.client.index << _NUMBER_BITS | self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,10 @@ class _Share:
 
 
 class EngineService:
-    """Serves an engine to the clients of a desk."""
+    """Serves an engine to the clients of a desk.
+
+    Units: every `probe_s` it looks for clients that went, and for gates whose bell did not ring.
+    """
 
     def __init__(
         self,
@@ -81,6 +91,7 @@ class EngineService:
         *,
         limits: QueueLimits,
         eos_ids: Sequence[int],
+        probe_s: float = PROBE_S,
     ) -> None:
         self._engine = engine
         self._desk = desk
@@ -88,6 +99,8 @@ class EngineService:
         self._eos_ids = tuple(eos_ids)
         self._queue = Queue(limits)
         self._asked: dict[RequestId, _Asked] = {}
+        self._mark_of: dict[RequestId, int] = {}
+        self._unbegun: set[RequestId] = set()
         self._shares: list[_Share] = []
         self._shared_ids: Sequence[RequestId] = ()
         self._controls: list[tuple[Client, Control]] = []
@@ -95,6 +108,8 @@ class EngineService:
         self._is_stopped = False
         self._ended = Rate(time.monotonic())
         self._probed_at = time.monotonic()
+        self._probe_s = probe_s
+        engine.bell.wakes(desk.wake)
 
     def run(self) -> None:
         """Serve until told to stop.
@@ -108,7 +123,7 @@ class EngineService:
                 self._probe()
                 if self._engine.has_work:
                     self._write_board()
-                    self._deliver(self._engine.step())
+                    self._deliver(self._engine.step(patience_s=0.0))
         except Exception as failure:
             self._desk.announce(Failed(describe(failure)), is_last=True)
             raise
@@ -123,7 +138,7 @@ class EngineService:
         stats = self._engine.stats
         self._board.write(
             is_ready=True,
-            is_busy=self._is_busy,
+            is_busy=self._is_busy and not self._engine.is_held,
             running=stats.running,
             waiting=stats.waiting + len(self._queue),
             waiting_tokens=self._queue.num_tokens,
@@ -131,15 +146,20 @@ class EngineService:
         )
 
     def _obey(self) -> None:
-        """Follow the messages that lie here, waiting for one while there is nothing to do."""
+        """Follow the messages that lie here, waiting for one while there is nothing to do.
+
+        While all that is left is held, a message, the bell or the time for a probe ends the wait.
+        """
+        held_s = self._probe_s if self._engine.is_held else 0.0
         while not self._is_stopped:
             self._answer_controls()
-            is_busy = self._is_busy
-            if not is_busy:
+            wait_s = held_s if self._is_busy else None
+            if wait_s != 0.0:
                 self._write_board()
-            received = self._desk.receive(wait_s=0.0 if is_busy else None)
+            received = self._desk.receive(wait_s=wait_s)
             if received is None:
                 return
+            held_s = 0.0
             self._follow(*received)
 
     def _follow(self, client: Client, message: FromClient) -> None:
@@ -204,7 +224,10 @@ class EngineService:
             self._tell(client, Refused(numbers, fault_of(refusal)))
             return
         for ask, request in zip(asks, group, strict=True):
-            self._asked[request.request_id] = _Asked(client, ask.number, request)
+            asked = _Asked(client, ask.number, request)
+            self._asked[request.request_id] = asked
+            self._mark_of[request.request_id] = asked.mark
+            self._unbegun.add(request.request_id)
 
     def _group(self, client: Client, asks: Sequence[Ask]) -> list[Request]:
         """Make the requests of one call, or refuse them all."""
@@ -247,14 +270,20 @@ class EngineService:
             try:
                 self._engine.add(request)
             except OctavoError as refusal:
-                self._queue.release(request.request_id)
-                asked = self._asked.pop(request.request_id)
+                asked = self._forget(request.request_id)
+                assert asked is not None, "who was in the queue has not ended"
                 self._tell(asked.client, Refused((asked.number,), fault_of(refusal)))
 
     def _end(self, request_id: RequestId) -> None:
-        if self._asked.pop(request_id, None) is not None and not self._queue.remove(request_id):
+        if self._forget(request_id) is not None and not self._queue.remove(request_id):
             self._engine.abort(request_id)
-            self._queue.release(request_id)
+
+    def _forget(self, request_id: RequestId) -> _Asked | None:
+        """Let go of who ends, and of those who wait for it to begin; None if it had ended."""
+        self._mark_of.pop(request_id, None)
+        self._unbegun.discard(request_id)
+        self._queue.release(request_id)
+        return self._asked.pop(request_id, None)
 
     def _tell(self, client: Client, message: Refused | StatsTold | Made) -> None:
         if not self._desk.tell(client, message):
@@ -265,7 +294,7 @@ class EngineService:
     def _probe(self) -> None:
         """Find clients that went while all their requests wait."""
         now = time.monotonic()
-        if now - self._probed_at < _PROBE_S:
+        if now - self._probed_at < self._probe_s:
             return
         self._probed_at = now
         for client in {asked.client for asked in self._asked.values()}:
@@ -283,13 +312,14 @@ class EngineService:
                 scored.setdefault(asked.client, []).append((asked.number, each))
         self._ended.count(len(delta.finished), time.monotonic())
         for request_id, reason in delta.finished.items():
-            asked = self._asked.pop(request_id, None)
+            asked = self._forget(request_id)
             if asked is not None:
                 ended.setdefault(asked.client, []).append((asked.number, REASONS.index(reason)))
         shares = self._shares
-        if scored:
+        if scored or ended:
             seen = {share.client for share in shares}
-            shares = [*shares, *(_no_rows(client) for client in scored.keys() - seen)]
+            others = (scored.keys() | ended.keys()) - seen
+            shares = [*shares, *(_no_rows(client) for client in others)]
         for share in shares:
             first, last = began.get(share.client, []), ended.get(share.client, [])
             made = Made(
@@ -309,24 +339,22 @@ class EngineService:
 
         A step with the very ids of the one before has the same shares, and costs no walk.
         """
-        rows: dict[Client, list[int]] = {}
-        numbers: dict[Client, list[int]] = {}
-        began: dict[Client, list[_Asked]] = {}
-        for row, request_id in enumerate(request_ids):
-            asked = self._asked.get(request_id)
-            if asked is None:
-                continue
-            rows.setdefault(asked.client, []).append(row)
-            numbers.setdefault(asked.client, []).append(asked.number)
-            if not asked.has_begun:
-                asked.has_begun = True
-                self._queue.release(request_id)
-                began.setdefault(asked.client, []).append(asked)
+        of_nobody, count = repeat(_NOBODYS), len(request_ids)
+        marks = np.fromiter(map(self._mark_of.get, request_ids, of_nobody), np.int64, count)
+        owners = marks >> _NUMBER_BITS
         self._shared_ids = request_ids
-        self._shares = [
-            _Share(client, np.array(each, np.intp), np.array(numbers[client], np.int64))
-            for client, each in rows.items()
-        ]
+        self._shares = []
+        for owner in np.unique(owners[marks != _NOBODYS]).tolist():
+            rows = (owners == owner).nonzero()[0]
+            client = self._asked[request_ids[int(rows[0])]].client
+            numbers = marks[rows] - (owner << _NUMBER_BITS)
+            self._shares.append(_Share(client, rows, numbers))
+        began: dict[Client, list[_Asked]] = {}
+        for request_id in self._unbegun.intersection(request_ids) if self._unbegun else ():
+            asked = self._asked[request_id]
+            self._unbegun.remove(request_id)
+            self._queue.release(request_id)
+            began.setdefault(asked.client, []).append(asked)
         return began
 
 

@@ -19,21 +19,27 @@ from octavo.process.facts import facts_of
 from octavo.process.messages import Ready, describe
 from octavo.process.pulse import Pulse
 from octavo.process.queue import QueueLimits
-from octavo.process.service import EngineService
+from octavo.process.service import PROBE_S, EngineService
 
 log = logging.getLogger("octavo.engine")
 
 
 class ThreadHost:
-    """Runs a loaded model's engine in a thread. An engine that failed does not come back."""
+    """Runs a loaded model's engine in a thread. An engine that failed does not come back.
+
+    Units: every `probe_s` it looks for clients that went without a word.
+    """
 
     is_own = True
 
-    def __init__(self, loaded: Loaded, *, limits: QueueLimits | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, limits: QueueLimits | None = None, probe_s: float = PROBE_S
+    ) -> None:
         self.failure: str | None = None
         self.place = Place.anywhere()
         self._loaded = loaded
         self._limits = QueueLimits() if limits is None else limits
+        self._probe_s = probe_s
         self._thread = threading.Thread(target=self._run, name="octavo-engine", daemon=True)
 
     def start(self) -> None:
@@ -56,7 +62,12 @@ class ThreadHost:
         self._desk.announce(Ready(facts), is_last=True)
         engine = self._loaded.engine
         service = EngineService(
-            engine, self._desk, self._board, limits=self._limits, eos_ids=facts.eos_ids
+            engine,
+            self._desk,
+            self._board,
+            limits=self._limits,
+            eos_ids=facts.eos_ids,
+            probe_s=self._probe_s,
         )
         try:
             service.run()

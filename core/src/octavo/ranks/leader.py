@@ -63,10 +63,15 @@ class Leader:
     What is chosen on the host needs logits there, and code of a client's own does not travel: an
     engine that leads refuses both.
 
-    Raises: DeviceError, where a worker does not start.
+    Raises: DeviceError, where a worker does not start; OperatorError, for limits without blocks.
     """
 
     def __init__(self, limits: Limits, crew: Crew, *, seed: int = 0) -> None:
+        if limits.num_blocks is None:
+            raise OperatorError(
+                "Ranks are told which blocks their requests have, and this model keeps nothing in "
+                "blocks. Run it on one rank."
+            )
         self._crew = crew
         self._orders, self._answers = orders(), answers()
         self._ready: dict[int, Ready] = {}
@@ -86,7 +91,7 @@ class Leader:
             self.close()
             raise
         self._scheduler = self._made_scheduler(limits, seed)
-        self._scribe = Scribe(self._scheduler.seats, self._scheduler.tables)
+        self._scribe = Scribe(self._scheduler.seats, self._scheduler.holdings.main.tables)
 
     def __enter__(self) -> Leader:
         return self

@@ -78,8 +78,7 @@ class Worker:
         seats, tables = arrays(start.limits)
         batch = Batch(
             seats,
-            tables,
-            group=GROUP,
+            {GROUP: tables},
             max_step_tokens=start.limits.max_step_tokens,
             rings=rings_of(made.states),
         )

@@ -61,7 +61,7 @@ class Admission:
 
     def _spare(self, request: Request) -> int:
         """Count the blocks that are not to be taken: all who run may want one more soon."""
-        if not self._seats.num_taken:
+        if not self._seats.num_taken or not self._holdings.groups:
             return 0
         seats, tables = self._seats, self._holdings.main.tables
         is_growing = (seats.end > tables.num_tokens) & (seats.tickets != 0)

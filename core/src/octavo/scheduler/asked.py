@@ -7,7 +7,8 @@ Knows nothing of models and platforms but the numbers that `resolve` made.
 
 from __future__ import annotations
 
-from octavo.config import ALL_LOGPROBS, Resolved, Settings
+from octavo.config import ALL_LOGPROBS, Settings
+from octavo.resolved import Resolved
 from octavo.scheduler.limits import Limits
 from octavo_platforms.rules import StepRules
 
@@ -19,7 +20,7 @@ def limits_of(settings: Settings, resolved: Resolved, *, vocab_size: int) -> Lim
     """
     return Limits(
         max_context_tokens=resolved.max_context_tokens,
-        num_blocks=resolved.num_blocks + 1,
+        num_blocks=None if resolved.num_blocks is None else resolved.num_blocks + 1,
         block_size=resolved.block_size,
         max_requests=resolved.max_requests,
         max_step_tokens=resolved.max_step_tokens,
@@ -32,7 +33,7 @@ def limits_of(settings: Settings, resolved: Resolved, *, vocab_size: int) -> Lim
             whole_prompts=not settings.chunked_prefill,
             prompt_interval=settings.prefill_interval,
         ),
-        num_spare_blocks=int(settings.watermark * resolved.num_blocks),
+        num_spare_blocks=int(settings.watermark * (resolved.num_blocks or 0)),
     )
 
 

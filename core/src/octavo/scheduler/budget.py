@@ -64,11 +64,12 @@ def missing_of(seats: Seats, at: npt.NDArray[np.intp], kinds: Kinds, *, num_unre
     expected = seats.expected.take(at)
     missing: Ints = expected - seats.computed.take(at)
     if num_unread:
-        promised = expected - seats.known.take(at)
         missing[expected >= seats.end.take(at)] = 0
-        missing[(promised > 0) & seats.is_late.take(at)] = 0
-        if num_unread > 1:  # of a context that is sent, its last token alone may lack
-            missing[(promised > 1) & (seats.needs.take(at) > 0)] = 0
+        if seats.num_late or seats.num_wanting:
+            promised = expected - seats.known.take(at)
+            missing[(promised > 0) & seats.is_late.take(at)] = 0
+            if num_unread > 1:  # of a context that is sent, its last token alone may lack
+                missing[(promised > 1) & (seats.needs.take(at) > 0)] = 0
     if not kinds.singles:
         missing[missing == 1] = 0
     if not kinds.prompts:

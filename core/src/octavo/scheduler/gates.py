@@ -17,6 +17,7 @@ Knows nothing of what is waited for.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from octavo.request import Request
@@ -31,14 +32,21 @@ class Gate(Protocol):
 
 
 class Bell:
-    """Wakes who waits for a gate."""
+    """Wakes who waits for a gate: whoever is in `wait`, and whoever `hears` it."""
 
     def __init__(self) -> None:
         self._rung = threading.Event()
+        self._hears: Callable[[], None] | None = None
+
+    def wakes(self, hears: Callable[[], None]) -> None:
+        """Call this at each ring, for one who waits for other things too; in the ringing thread."""
+        self._hears = hears
 
     def ring(self) -> None:
         """Wake who waits, or who waits next."""
         self._rung.set()
+        if self._hears is not None:
+            self._hears()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it was rung since the last time, and say whether it was."""

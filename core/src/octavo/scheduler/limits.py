@@ -32,9 +32,9 @@ def joined(asked: StepRules, needed: StepRules) -> StepRules:
 class Limits:
     """What the model, the memory and the operator allow.
 
-    Units: `num_blocks` counts the null block, as the device's buffers do;
-        `max_context_tokens` is the model's longest prompt and output together; `max_logprobs`
-        counts likeliest ids that are told of a token; `num_stages` is
+    Units: `num_blocks` counts the null block, as the device's buffers do, and is None where no
+        state stands in blocks; `max_context_tokens` is the model's longest prompt and output
+        together; `max_logprobs` counts likeliest ids that are told of a token; `num_stages` is
         how many devices a step passes one after the other. Requests are then shared among as
         many steps, and nobody is in the next before its token is back. `rules` say what a step
         may be made of; `num_spare_blocks` stay free when somebody is seated beside others.
@@ -42,7 +42,7 @@ class Limits:
     """
 
     max_context_tokens: int
-    num_blocks: int
+    num_blocks: int | None
     block_size: int
     max_requests: int
     max_step_tokens: int
@@ -62,16 +62,22 @@ class Limits:
             )
         if self.num_context_tokens < 2:
             raise OperatorError(
-                f"No request fits: {self.num_blocks} blocks of {self.block_size} tokens (one of "
-                f"them null) and a context of {self.max_context_tokens} tokens leave no room for "
-                "a prompt and an output token. Give the cache more memory."
+                f"No request fits: {self._room()}a context of {self.max_context_tokens} tokens "
+                "leave no room for a prompt and an output token. Give the cache more memory."
             )
         self._check_rules()
 
     @property
     def num_context_tokens(self) -> int:
         """Give the longest context that both the model and the blocks have room for."""
+        if self.num_blocks is None:
+            return self.max_context_tokens
         return min(self.max_context_tokens, (self.num_blocks - 1) * self.block_size)
+
+    def _room(self) -> str:
+        if self.num_blocks is None:
+            return ""
+        return f"{self.num_blocks} blocks of {self.block_size} tokens (one of them null) and "
 
     def _check_rules(self) -> None:
         rules, step = self.rules, self.max_step_tokens

@@ -54,7 +54,7 @@ def current(
     if len(rows) != len(ids):
         at, tickets = at[rows], tickets[rows]
     is_current = seats.tickets.take(at) == tickets
-    if not is_current.all():
+    if np.count_nonzero(is_current) != len(rows):
         rows, at, tokens = rows[is_current], at[is_current], tokens[is_current]
     if len(rows) != len(ids):
         ids = [ids[row] for row in rows.tolist()]

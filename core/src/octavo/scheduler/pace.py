@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from octavo_platforms.inputs import Ints
 from octavo_platforms.rules import StepRules
 
 
@@ -38,11 +39,12 @@ class Pace:
         self._mixes = rules.mixes
         self._interval = max(rules.prompt_interval, 1 if rules.mixes else 2)
         self._wants_room = rules.whole_prompts or rules.part_multiple > 1
+        self._is_free = self._interval == 1 and not self._wants_room
         self._num_without = self._interval - 1
 
     def turns(self) -> Sequence[Kinds]:
         """Give the kinds of step to try, in order, until one is not empty."""
-        if self._interval == 1 and not self._wants_room:
+        if self._is_free:
             return (BOTH,)
         if self._num_without + 1 < self._interval:
             return (SINGLES, PROMPTS)
@@ -51,6 +53,7 @@ class Pace:
         was_crowded_out = self._wants_room and self._num_without >= self._interval
         return (PROMPTS, BOTH) if was_crowded_out else (BOTH,)
 
-    def count(self, *, has_prompts: bool) -> None:
-        """Count a step."""
-        self._num_without = 0 if has_prompts else self._num_without + 1
+    def count(self, num_tokens: Ints) -> None:
+        """Count a step of so many tokens for each request. Shapes: [R]."""
+        if not self._is_free:
+            self._num_without = 0 if num_tokens.max() > 1 else self._num_without + 1

@@ -7,6 +7,7 @@ hands the same ones on. Knows nothing of what requests compute.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ class Roster:
         self.at: Places = np.zeros(0, np.intp)
         self.ids: tuple[RequestId, ...] = ()
         self._turns: tuple[Turn, ...] = ()
+        self._places: Places = np.zeros(0, np.intp)
 
     def __len__(self) -> int:
         """Give the number of running requests."""
@@ -56,20 +58,25 @@ class Roster:
         )
         return places
 
+    def where(self, is_so: npt.NDArray[np.bool_]) -> Places:
+        """Give the places where something is so; where it is so for all, without a search.
+
+        Shapes: is_so [at most R], of those who are in a step.
+        """
+        count = np.count_nonzero(is_so)
+        return self._places[:count] if count == len(is_so) else is_so.nonzero()[0]
+
     def drop_last(self) -> None:
         """Strike whose turn comes last."""
         self._set(self.seats[:-1], self.ids[:-1], self._turns[:-1])
 
     def keep(self, stays: npt.NDArray[np.bool_]) -> None:
         """Strike all but those who stay. Shapes: stays [R]."""
-        kept = np.flatnonzero(stays).tolist()
-        ids, turns = self.ids, self._turns
+        kept = stays.tolist()
         self._set(
-            self.seats[stays],
-            tuple(ids[place] for place in kept),
-            tuple(turns[place] for place in kept),
+            self.seats[stays], tuple(compress(self.ids, kept)), tuple(compress(self._turns, kept))
         )
 
     def _set(self, seats: Ints, ids: tuple[RequestId, ...], turns: tuple[Turn, ...]) -> None:
         self.seats, self.at, self.ids = seats, seats.astype(np.intp), ids
-        self._turns = turns
+        self._turns, self._places = turns, np.arange(len(ids))

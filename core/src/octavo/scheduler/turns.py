@@ -33,6 +33,7 @@ from octavo.step import NOBODY, Delta, Step
 from octavo_platforms.inputs import NO_TOKEN, Ints, StepResult
 
 NO_OFFERS = Offers()
+NO_SEATS: Ints = np.zeros(0, np.int32)
 
 
 class Scheduler:
@@ -40,9 +41,8 @@ class Scheduler:
 
     `seats` and `holdings` are read by the batch; only the scheduler changes them. `offers` say
     what the program can do beside choosing by temperature and seed. `groups` are those that hold
-    blocks, one that sees all of a context where nothing is said; `pool` and `tables` are those of
-    the first. `num_snapshots` states can be kept, where a program has any. `gates` are asked
-    before anybody is seated.
+    blocks, one that sees all of a context where nothing is said. `num_snapshots` states can be
+    kept, where a program has any. `gates` are asked before anybody is seated.
 
     Raises: OperatorError, for groups in which no request fits.
     """
@@ -53,7 +53,7 @@ class Scheduler:
         *,
         seed: int = 0,
         offers: Offers = NO_OFFERS,
-        groups: Sequence[Group] = (),
+        groups: Sequence[Group] | None = None,
         num_snapshots: int = 0,
         gates: Sequence[Gate] = (),
     ) -> None:
@@ -63,7 +63,7 @@ class Scheduler:
             max_requests=limits.max_requests, max_context_tokens=limits.num_context_tokens
         )
         self.holdings = Holdings(
-            groups or [Group("kv", limits.num_blocks)],
+            _one_group(limits) if groups is None else groups,
             seats=self.seats,
             block_size=limits.block_size,
             is_shared=limits.prefix_caching,
@@ -72,8 +72,8 @@ class Scheduler:
         self.holdings.check(
             context_tokens=limits.num_context_tokens, step_tokens=limits.max_step_tokens
         )
-        self.pool, self.tables = self.holdings.main.pool, self.holdings.main.tables
         self.num_preemptions = 0
+        self.num_corrupted = 0
         self.num_unread = 0
         self._seed = seed
         self._offers = offers
@@ -90,7 +90,7 @@ class Scheduler:
     @property
     def num_running(self) -> int:
         """Give the number of requests that have a seat."""
-        return len(self._running)
+        return len(self._requests) - len(self._waiting)
 
     @property
     def num_waiting(self) -> int:
@@ -152,7 +152,6 @@ class Scheduler:
             self._forget(request)
         else:
             self._finish(request, reason)
-            self._close_ranks()
         return request
 
     def forget(self, *, also_running: bool) -> None:
@@ -160,6 +159,7 @@ class Scheduler:
 
         Effects: their tokens that are unread are dropped, and chosen again.
         """
+        self._close_ranks()
         while also_running and len(self._running):
             self._preempt_last()
         self.holdings.retire()
@@ -187,10 +187,11 @@ class Scheduler:
         """
         if self.pause.is_frozen or (self.num_unread and self._wants_to_be_alone()):
             return None
+        self._close_ranks()
         for kinds in self._pace.turns():
             step = self._made(kinds)
             if step is not None:
-                self._pace.count(has_prompts=bool((step.num_tokens > 1).any()))
+                self._pace.count(step.num_tokens)
                 return step
         return None
 
@@ -203,10 +204,10 @@ class Scheduler:
                 return None
             self._preempt_last()
             given = given[:-1]
-        admitted: list[int] = []
+        admitted = NO_SEATS
         if kinds.prompts and len(self._waiting):
             given, admitted = self._admit(given)
-        return self._step(given, np.array(admitted, np.int32))
+        return self._step(given, admitted)
 
     def _wants_to_be_alone(self) -> bool:
         """Tell whether the next step may be one whose tokens the host chooses."""
@@ -236,23 +237,19 @@ class Scheduler:
         logprobs = news.logprobs
         finished: dict[RequestId, FinishReason] = {}
         is_made = tokens != NO_TOKEN
-        if not is_made.all():
+        if np.count_nonzero(is_made) != len(tokens):
             finished = {ids[row]: "error" for row in np.flatnonzero(~is_made).tolist()}
+            self.num_corrupted += len(finished)
             ids = [ids[row] for row in np.flatnonzero(is_made).tolist()]
             at, tokens = at[is_made], tokens[is_made]
             logprobs = None if logprobs is None else logprobs[is_made]
-        known = seats.known.take(at)
-        seats.contexts[at, known] = tokens
-        known += 1
-        seats.known[at] = known
+        known = seats.append(at, tokens)
         is_stopped = seats.are_stops(at, tokens)
-        ended = np.flatnonzero(is_stopped | (known >= seats.end.take(at)))
-        for index in ended.tolist():
+        ended = is_stopped | (known >= seats.end.take(at))
+        for index in ended.nonzero()[0].tolist():
             finished[ids[index]] = "stop" if is_stopped[index] else "length"
         for request_id, reason in finished.items():
             self._finish(self._requests[request_id], reason)
-        if finished:
-            self._close_ranks()
         return Delta(
             request_ids=ids,
             tokens=tokens.copy(),
@@ -285,12 +282,9 @@ class Scheduler:
 
         Who is admitted has room for all that is known; each step adds one token at most.
         """
-        active = given > 0
-        at = self._running.at[active]
-        expected, computed = self.seats.expected.take(at), self.seats.computed.take(at)
-        return self.holdings.grow(at, expected=expected, reach=computed + given[active])
+        return self.holdings.grow(self._running.at, given)
 
-    def _admit(self, given: Ints) -> tuple[Ints, list[int]]:
+    def _admit(self, given: Ints) -> tuple[Ints, Ints]:
         """Seat waiting requests in order; give everybody's share of the tokens, and the new seats.
 
         Shapes: given [R], and then as many more as were seated.
@@ -317,14 +311,15 @@ class Scheduler:
             ids = [request.request_id for request in seated]
             places = self._running.add(seats, ids, [turn_of(request) for request in seated])
             given = given if places is None else given[places]
-        return given, seats
+        return given, np.array(seats, np.int32)
 
     def _step(self, given: Ints, admitted: Ints) -> Step | None:
-        active = np.flatnonzero(given)
-        if not active.size:
+        num_active = np.count_nonzero(given)
+        if not num_active:
             return None
         taken, at, ids = self._running.seats, self._running.at, self._running.ids
-        if len(active) != len(ids):
+        if num_active != len(ids):
+            active = given.nonzero()[0]
             taken, at, given = taken[active], at[active], given[active]
             ids = tuple(ids[index] for index in active.tolist())
         seats = self.seats
@@ -332,10 +327,10 @@ class Scheduler:
         reached = computed + given
         seats.computed[at] = reached
         is_whole = reached == expected
-        rows = np.flatnonzero(is_whole)
+        rows = self._running.where(is_whole)
         promised = NOBODY
         if self.num_unread:
-            promised = np.flatnonzero(is_whole & (expected > seats.known.take(at)))
+            promised = self._running.where(is_whole & (expected > seats.known.take(at)))
         expected += is_whole
         seats.expected[at] = expected
         restored, kept = self.holdings.copies(at, reached)
@@ -358,7 +353,8 @@ class Scheduler:
     def _preempt_last(self) -> None:
         """Let the one whose turn comes last wait again.
 
-        It cannot be seated again in the same step: it needs more than it gave back.
+        It is seated again in the same step only where it finds blocks that others hold, and so
+        needs fewer than it gave back.
         """
         request = self._requests[self._running.ids[-1]]
         self._running.drop_last()
@@ -371,16 +367,18 @@ class Scheduler:
     def _finish(self, request: Request, reason: FinishReason) -> None:
         seat = self._seat_of(request)
         request.finish(reason, self.seats.context(seat))
-        self._vacate(seat)
+        self._vacate(seat, is_sound=reason != "error")
         self._forget(request)
 
-    def _vacate(self, seat: int) -> None:
+    def _vacate(self, seat: int, *, is_sound: bool = True) -> None:
         """Free a seat and its blocks; of its remembered blocks, the last is forgotten first."""
-        self.holdings.leave(seat)
+        self.holdings.leave(seat, is_sound=is_sound)
         self.seats.release(seat)
 
     def _close_ranks(self) -> None:
-        self._running.keep(self.seats.tickets.take(self._running.at) != 0)
+        """Strike those who left since the step before, all at once."""
+        if len(self._running) != self.num_running:
+            self._running.keep(self.seats.tickets.take(self._running.at) != 0)
 
     def _forget(self, request: Request) -> None:
         del self._requests[request.request_id]
@@ -389,3 +387,7 @@ class Scheduler:
     def _seat_of(self, request: Request) -> int:
         assert request.seat is not None, "a running request has a seat"
         return request.seat
+
+
+def _one_group(limits: Limits) -> Sequence[Group]:
+    return [] if limits.num_blocks is None else [Group("kv", limits.num_blocks)]

@@ -34,9 +34,14 @@ def main() -> int:
     limits = QueueLimits(settings.max_queued_requests, settings.max_queued_tokens)
     engine = EngineClient(Neighbour(Place(launch.folder)), limits=limits)
     engine.start()
-    model = far_model(engine.wait_ready())
+    model = far_model(engine.wait_ready(), settings)
     server = Server(
-        Served.by(engine, model, name=settings.served_model_name),
+        Served.by(
+            engine,
+            model,
+            name=settings.served_model_name,
+            trusts_templates=settings.trust_request_chat_template,
+        ),
         api_key=settings.api_key,
         drain_s=settings.shutdown_timeout_s,
     )

@@ -16,7 +16,7 @@ import octavo
 from octavo.server import errors
 from octavo.server.auth import BearerAuth
 from octavo.server.door import SHUTTING_DOWN, Door, Doorkeeper
-from octavo.server.openai import chat, completions, models
+from octavo.server.openai import chat, completions, models, tokens
 from octavo.server.served import Served
 
 
@@ -40,7 +40,7 @@ def create_app(served: Served, *, api_key: str | None = None, door: Door | None 
         title="Octavo", version=octavo.__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     errors.install(app)
-    for dialect in (completions, chat, models):
+    for dialect in (completions, chat, models, tokens):
         app.include_router(dialect.router(served))
     _add_own_routes(app, served, entrance)
     app.add_middleware(Doorkeeper, door=entrance)
@@ -53,7 +53,8 @@ def _add_own_routes(app: FastAPI, served: Served, door: Door) -> None:
     @app.get("/")
     async def root() -> dict[str, object]:
         """Say what this is and where to go on."""
-        routes = ["/v1/completions", "/v1/chat/completions", "/v1/models", "/health", "/ready"]
+        openai = ["/v1/completions", "/v1/chat/completions", "/v1/models"]
+        routes = [*openai, "/tokenize", "/detokenize", "/health", "/ready"]
         return {"octavo": octavo.__version__, "model": served.name, "routes": routes}
 
     @app.get("/version")

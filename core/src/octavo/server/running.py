@@ -11,6 +11,7 @@ Does not know where the engine is, nor how many processes serve.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -79,6 +80,8 @@ class Server(uvicorn.Server):
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
+        gc.collect()
+        gc.freeze()  # what answers are made by stays; to walk it once more stops all streams
         if not self.should_exit:
             self._began()
 

@@ -20,7 +20,8 @@ from octavo.process.thread import ThreadHost
 class Served:
     """A model on its way to clients.
 
-    `is_own` says that the engine starts and ends with the app that serves it.
+    `is_own` says that the engine starts and ends with the app that serves it;
+    `trusts_templates` that clients may bring chat templates of their own.
 
     Units: `clock` tells Unix seconds; `created` is when the server began.
     """
@@ -32,6 +33,7 @@ class Served:
     created: int
     clock: Callable[[], float]
     is_own: bool = False
+    trusts_templates: bool = False
 
     @classmethod
     def by(
@@ -40,6 +42,7 @@ class Served:
         model: Model,
         *,
         name: str | None = None,
+        trusts_templates: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> Served:
         """Give clients a model that an engine runs, under its own name or another."""
@@ -50,15 +53,22 @@ class Served:
             fingerprint=f"octavo-{octavo.__version__}",
             created=int(clock()),
             clock=clock,
+            trusts_templates=trusts_templates,
         )
 
     @classmethod
     def over(
-        cls, loaded: Loaded, *, name: str | None = None, clock: Callable[[], float] = time.time
+        cls,
+        loaded: Loaded,
+        *,
+        name: str | None = None,
+        trusts_templates: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> Served:
         """Give clients a model that a thread of this process runs."""
         engine = EngineClient(ThreadHost(loaded))
-        return replace(cls.by(engine, loaded, name=name, clock=clock), is_own=True)
+        served = cls.by(engine, loaded, name=name, trusts_templates=trusts_templates, clock=clock)
+        return replace(served, is_own=True)
 
     def now(self) -> int:
         """Tell the time as answers carry it, in whole Unix seconds."""

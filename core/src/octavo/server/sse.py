@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from octavo.server.errors import error_of
 
 DONE = b"data: [DONE]\n\n"
+_WRITER = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` makes one for each text
 
 
 def frame(data: str) -> bytes:
@@ -24,7 +25,7 @@ def frame(data: str) -> bytes:
 
 def quoted(text: str) -> str:
     """Write a text as a JSON string."""
-    return json.dumps(text, ensure_ascii=False)
+    return _WRITER.encode(text)
 
 
 class EventStream(StreamingResponse):
@@ -37,10 +38,8 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, frames: AsyncGenerator[bytes, None], *, close: Callable[[], None]) -> None:
-        super().__init__(
-            _to_the_end(frames),
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
+        super().__init__(frames, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self._frames = frames
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,12 +49,15 @@ class EventStream(StreamingResponse):
         finally:
             self._close()
 
-
-async def _to_the_end(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    try:
-        async for each in frames:
-            yield each
-    except Exception as failure:
-        _, body = error_of(failure)
-        yield frame(json.dumps(body, ensure_ascii=False))
-    yield DONE
+    async def stream_response(self, send: Send) -> None:
+        """Send what begins an answer, each frame as it is made, and the closing frame."""
+        headers = self.raw_headers
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        each = b""
+        while each is not DONE:
+            try:
+                each = await anext(self._frames, DONE)
+            except Exception as failure:
+                _, body = error_of(failure)
+                each = frame(json.dumps(body, ensure_ascii=False))
+            await send({"type": "http.response.body", "body": each, "more_body": each is not DONE})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from octavo.config import DEFAULT_BLOCK_SIZE
 from octavo.engine import Engine
 from octavo.graph.passes import optimised, sharded, with_windows
 from octavo.graph.passes.copies import COPIES
@@ -42,6 +43,12 @@ class Running:
     definition: ProgramDef
     num_blocks: int
 
+    @property
+    def block_size(self) -> int:
+        """Give the slots of a block, or where no state stands in blocks, how many tokens one is."""
+        found = [each.block_size for each in self.definition.states if each.kind != "recurrent"]
+        return found[0] if found else DEFAULT_BLOCK_SIZE
+
     def engine(
         self,
         *,
@@ -52,11 +59,10 @@ class Running:
     ) -> Engine:
         """Put an engine on it, with the program's own limits."""
         symbol = self.definition.symbol
-        block_size = self.definition.state("kv").block_size
         limits = Limits(
-            max_context_tokens=symbol("M").maximum * block_size,
-            num_blocks=self.num_blocks,
-            block_size=block_size,
+            max_context_tokens=symbol("M").maximum * self.block_size,
+            num_blocks=self.num_blocks if _has_blocks(self.definition) else None,
+            block_size=self.block_size,
             max_requests=symbol("R").maximum,
             max_step_tokens=symbol("T").maximum,
             vocab_size=vocab_size,
@@ -67,6 +73,7 @@ class Running:
             limits,
             seed=seed,
             states=self.definition.states,
+            num_blocks={each.name: self.num_blocks for each in self.definition.states},
             num_copies={each.name: each.maximum for each in self.definition.symbols}.get(COPIES, 0),
         )
         parts.runner.warm_up()
@@ -83,8 +90,7 @@ class Running:
 
     def _forward(self, tokens: Sequence[int], computed: int) -> Logits:
         count = len(tokens)
-        block_size = self.definition.state("kv").block_size
-        num_blocks = -(-(computed + count) // block_size)
+        num_blocks = -(-(computed + count) // self.block_size)
         table = np.arange(1, num_blocks + 1, dtype=np.int32)[None, :]
         seat = np.array([1], np.int32)
         inputs = StepInputs(
@@ -159,6 +165,10 @@ def _with_all_rows(program: ProgramDef) -> ProgramDef:
         for symbol in program.symbols
     )
     return replace(program, symbols=symbols)
+
+
+def _has_blocks(program: ProgramDef) -> bool:
+    return any(each.kind != "recurrent" for each in program.states)
 
 
 def generate(

@@ -18,14 +18,24 @@ from octavo.config import Settings
 from octavo.engine import Engine
 from octavo.errors import ModelError
 from octavo.heart import heart
-from octavo.testing.loaded import CHAT_TEMPLATE, NullLoaded, byte_backend, null_limits
+from octavo.scheduler import Limits
+from octavo.testing.loaded import (
+    CHAT_TEMPLATE,
+    VOCAB_SIZE,
+    NullLoaded,
+    byte_backend,
+    null_limits,
+)
 from octavo.testing.null import NullPending, NullProgram
+from octavo.testing.sick import Sick
 from octavo_platforms.inputs import StepInputs
 
 RAISES, HANGS, EXITS = 1, 2, 3
 """First tokens of a prompt that make the troubled device raise, hang, or take its process down."""
 
 LONG = 100_000
+SIZED_TOKENS, SIZED_BLOCK_BYTES = 64, 16
+"""The longest context of what `load_sized` loads, and the bytes of a block of its cache."""
 HOLD = "hold"
 """A file in a model's folder; while it is there, loading does not end."""
 _SLOW_S = 0.02
@@ -48,6 +58,26 @@ def null_folder(folder: Path) -> str:
 def load_null(settings: Settings, *, report: Report) -> NullLoaded:
     """Load the model without weights, with a context longer than any test."""
     return _loaded(settings, report, lambda inputs: None)
+
+
+def load_sized(settings: Settings, *, report: Report) -> NullLoaded:
+    """Load it small, with the sizes that are asked for, on a device whose numbers may break.
+
+    Its cache keeps a number of four bytes for each token.
+    """
+    assert settings.max_requests is not None, "sizes are asked for"
+    assert settings.kv_cache_bytes is not None, "sizes are asked for"
+    limits = Limits(
+        max_context_tokens=SIZED_TOKENS,
+        num_blocks=1 + settings.kv_cache_bytes // SIZED_BLOCK_BYTES,
+        block_size=SIZED_BLOCK_BYTES // 4,
+        max_requests=settings.max_requests,
+        max_step_tokens=settings.max_step_tokens or SIZED_TOKENS,
+        vocab_size=VOCAB_SIZE,
+        prefix_caching=settings.prefix_caching,
+    )
+    engine = heart(Sick(limits), limits).engine(max_in_flight=settings.max_in_flight or 1)
+    return NullLoaded(engine=engine, max_context_tokens=SIZED_TOKENS, source=settings.model or "")
 
 
 def load_slow(settings: Settings, *, report: Report) -> NullLoaded:

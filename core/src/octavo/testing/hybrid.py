@@ -4,6 +4,9 @@
     seen     the tokens again; of each context only the last few are read
     memory   one number for each row, made of all tokens so far, overwritten as it goes
 
+There may be no `kv` at all: then a row of `memory` holds all tokens so far, and logits come from
+these.
+
 Each launch reads what a window reaches through the table of `seen`, and goes on from the row that
 holds the number after the last computed token. What comes out is held against the whole context:
 a block that was given back too early, or a snapshot of another prefix, is a wrong token or a wrong
@@ -23,14 +26,13 @@ from octavo.graph.passes.copies import COPY
 from octavo.heart import GROUP
 from octavo.kv.rings import blocks_of
 from octavo.scheduler import Limits
-from octavo.testing.null import NullPending, NullProgram
+from octavo.testing.null import NullPending, NullProgram, Slots
 from octavo_platforms.inputs import NULL_BLOCK, Ints, StepInputs, StepResult
 from octavo_platforms.platform import Report
 from octavo_platforms.program import Plane, StateSpec
 from octavo_platforms.shapes import EXACT
 
 SEEN, MEMORY = "seen", "memory"
-_LARGEST = 2**31 - 1
 _PLANE = (Plane("token", (), "float32", ()),)
 
 
@@ -39,17 +41,19 @@ class Sizes:
     """What groups a hybrid has beside `kv`, and how large they are.
 
     Units: `window` is how many tokens are seen, None for no such group; `window_blocks` counts
-        the null block; `ring` rows a seat, 0 for no such group.
+        the null block; `ring` rows a seat, 0 for no such group. Without `has_blocks` there is
+        neither `kv` nor a window.
     """
 
     window: int | None = None
     window_blocks: int = 0
     ring: int = 0
     num_snapshots: int = 0
+    has_blocks: bool = True
 
     def states(self, block_size: int) -> tuple[StateSpec, ...]:
         """Give all groups."""
-        found = [StateSpec(GROUP, "paged", _PLANE, 1, block_size)]
+        found = [StateSpec(GROUP, "paged", _PLANE, 1, block_size)] if self.has_blocks else []
         if self.window is not None:
             found.append(StateSpec(SEEN, "window", _PLANE, 1, block_size, window=self.window))
         if self.ring:
@@ -58,7 +62,7 @@ class Sizes:
 
     def num_blocks(self, limits: Limits) -> Mapping[str, int]:
         """Give what each group has room for."""
-        own = {GROUP: limits.num_blocks, SEEN: self.window_blocks}
+        own = {GROUP: limits.num_blocks or 0, SEEN: self.window_blocks}
         return blocks_of(
             self.states(limits.block_size),
             num_blocks=own,
@@ -79,12 +83,11 @@ class HybridProgram:
     def __init__(self, limits: Limits, sizes: Sizes) -> None:
         self.num_copied = 0
         self._sizes = sizes
-        self._program = NullProgram(limits)
         room = sizes.num_blocks(limits)
-        shape = (room[GROUP], limits.block_size)
-        self._all: Ints = np.full(shape, -1, np.int32)
+        self._rows = Rows(room.get(MEMORY, 1), limits.max_context_tokens)
+        self._kept = Slots(limits) if sizes.has_blocks else self._rows
+        self._program = NullProgram(limits, kept=self._kept)
         self._seen: Ints = np.full((room.get(SEEN, 1), limits.block_size), -1, np.int32)
-        self._memory = np.full(room.get(MEMORY, 1), -1, np.int64)
         self._last: Ints = np.zeros(limits.max_requests + 1, np.int32)
 
     def launch(self, inputs: StepInputs) -> NullPending:
@@ -93,12 +96,13 @@ class HybridProgram:
             sources, targets = (inputs.extra[f"copy_{way}.{MEMORY}"] for way in ("from", "to"))
             assert isinstance(sources, np.ndarray), "rows come from the host"
             assert isinstance(targets, np.ndarray), "rows come from the host"
-            self._memory[targets] = self._memory[sources]
+            self._rows.copy(sources.astype(np.int32), targets.astype(np.int32))
             self.num_copied += int(np.count_nonzero(targets))
             nothing = np.zeros((0, 1), np.int32)
             return NullPending(StepResult(nothing, np.zeros(0, np.int32), {}), {})
-        for request in range(len(inputs.seat)):
-            self._check(request, inputs)
+        if self._sizes.has_blocks:
+            for request in range(len(inputs.seat)):
+                self._check(request, inputs)
         pending = self._program.launch(inputs)
         assert inputs.row_seat is not None, "each row has a seat"
         self._last[inputs.row_seat] = pending.read().tokens[:, 0]
@@ -117,27 +121,45 @@ class HybridProgram:
         if inputs.token_from is not None:
             given[inputs.token_from[start:stop] > 0] = self._last[inputs.seat[request]]
         positions = np.arange(computed + len(given), dtype=np.int32)
-        own = inputs.groups[GROUP].block_table[request]
-        whole = _written(self._all, own, positions, given)
+        whole = self._kept.grown(inputs, request, given)
         if self._sizes.window is not None:
             table = inputs.groups[SEEN].block_table[request]
             first = max(0, computed - self._sizes.window + 1)
             found = _written(self._seen, table, positions, given)[first:]
             assert (found == whole[first:]).all(), f"what a window reaches is lost: {found}"
         if self._sizes.ring:
-            rows = inputs.groups[MEMORY].state_rows
-            assert rows is not None, "a recurrent group has rows"
-            self._go_on(rows[request], computed, given, whole)
+            found = self._rows.grown(inputs, request, given)
+            assert (found == whole).all(), f"the state after {computed} tokens is that of others"
 
-    def _go_on(self, ring: Ints, computed: int, given: Ints, whole: Ints) -> None:
-        number = int(self._memory[ring[(computed - 1) % len(ring)]]) if computed else 0
-        for position, token in enumerate(given.tolist(), computed):
-            number = _next(number, token)
-            self._memory[ring[position % len(ring)]] = number
-        right = 0
-        for token in whole.tolist():
-            right = _next(right, token)
-        assert number == right, f"the state after {computed} tokens is that of other tokens"
+
+class Rows:
+    """The tokens so far, for each row of the recurrent group.
+
+    Raises: AssertionError, where the row to go on from is one after more or fewer tokens.
+    """
+
+    def __init__(self, num_rows: int, max_context_tokens: int) -> None:
+        self._tokens: Ints = np.full((num_rows, max_context_tokens), -1, np.int32)
+        self._counts: Ints = np.full(num_rows, -1, np.int32)
+
+    def copy(self, sources: Ints, targets: Ints) -> None:
+        """Make rows what others are."""
+        self._tokens[targets] = self._tokens[sources]
+        self._counts[targets] = self._counts[sources]
+
+    def grown(self, inputs: StepInputs, request: int, given: Ints) -> Ints:
+        """Go on from the row after the last computed token, and write those after each new one."""
+        rows = inputs.groups[MEMORY].state_rows
+        assert rows is not None, "a recurrent group has rows"
+        ring, computed = rows[request], int(inputs.computed[request])
+        before = int(ring[(computed - 1) % len(ring)])
+        is_right = not computed or self._counts[before] == computed
+        assert is_right, f"the row has {self._counts[before]} tokens, not {computed}"
+        whole = np.concatenate((self._tokens[before, :computed], given))
+        for count in range(computed + 1, len(whole) + 1):
+            row = int(ring[(count - 1) % len(ring)])
+            self._tokens[row, :count], self._counts[row] = whole[:count], count
+        return whole
 
 
 def _written(slots: Ints, table: Ints, positions: Ints, given: Ints) -> Ints:
@@ -149,7 +171,3 @@ def _written(slots: Ints, table: Ints, positions: Ints, given: Ints) -> Ints:
     slots[blocks[new], positions[new] % size] = given
     found: Ints = slots[blocks, positions % size]
     return found
-
-
-def _next(number: int, token: int) -> int:
-    return (number * 31 + token + 1) % _LARGEST

@@ -6,6 +6,8 @@ read. What was launched and when it was read stands in `events`.
 
     launch 1 │ launch 2 │ read 1: runs 1 │ launch 3 │ read 2: runs 2
 
+Whoever tests may let it run ahead instead, so that a launch is over before it is read.
+
 Knows nothing of the program that it holds back.
 """
 
@@ -19,6 +21,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from octavo_platforms.inputs import (
+    NO_TOKEN,
     DeviceRef,
     GroupInputs,
     Pending,
@@ -88,6 +91,7 @@ class Laggard:
         self.launches: list[StepInputs] = []
         self._program = program
         self._breaks = breaks
+        self._loses = False
         self._waiting: deque[LaggardPending] = deque()
 
     @property
@@ -116,7 +120,28 @@ class Laggard:
         while wanted.made is None:
             self._run(self._waiting.popleft())
         self.events.append(("read", wanted.number))
-        return wanted.made.read()
+        result = wanted.made.read()
+        if self._loses and len(result.tokens):
+            self._loses = False
+            tokens = result.tokens.copy()
+            tokens[0] = NO_TOKEN
+            result = replace(result, tokens=tokens)
+        return result
+
+    def run_ahead(self) -> None:
+        """Run the oldest launch that waits, if there is one: a device need not be late."""
+        if self._waiting and self._breaks != Breaks(self._waiting[0].number, "read"):
+            self._run(self._waiting.popleft())
+
+    def lose_next(self) -> None:
+        """Let the first row of the next result have no token, as where logits are no numbers."""
+        self._loses = True
+
+    def break_next(self, when: Literal["launch", "read"]) -> None:
+        """Break at the next launch that is made, or at the next that runs."""
+        is_waiting = when == "read" and self._waiting
+        number = self._waiting[0].number if is_waiting else len(self.launches) + 1
+        self._breaks = Breaks(number, when)
 
     def warm_up(self, report: Report) -> None:
         """Warm the program up."""

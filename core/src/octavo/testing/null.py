@@ -14,6 +14,7 @@ so that sampling has something to choose from. Knows nothing of schedulers or re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -103,11 +104,39 @@ class NullPending:
         return self._result
 
 
+class Kept(Protocol):
+    """A state of tokens."""
+
+    def grown(self, inputs: StepInputs, request: int, given: Ints) -> Ints:
+        """Write the next tokens of a request where a launch says; give its whole context."""
+        ...
+
+
+class Slots:
+    """A token for each slot. Reading one that was never written gives one beyond any vocabulary.
+
+    Raises: AssertionError, where a context reaches the null block.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        assert limits.num_blocks is not None, "slots stand in blocks"
+        self._slots = np.full((limits.num_blocks, limits.block_size), _UNWRITTEN, np.int32)
+
+    def grown(self, inputs: StepInputs, request: int, given: Ints) -> Ints:
+        """Write the next tokens of a request through its block table, and read all back."""
+        computed, size = int(inputs.computed[request]), self._slots.shape[1]
+        positions = np.arange(computed + len(given))
+        blocks = inputs.groups[GROUP].block_table[request, positions // size]
+        assert NULL_BLOCK not in blocks, "a context has a block for each of its positions"
+        self._slots[blocks[computed:], positions[computed:] % size] = given
+        found: Ints = self._slots[blocks, positions % size]
+        return found
+
+
 class NullProgram:
     """The model without weights as a program, on the host.
 
-    Its state is a token for each slot. Reading a slot that was never written, or the null
-    block, gives a token beyond any vocabulary.
+    Its state is a token for each slot, or what else is `kept`.
     """
 
     def __init__(
@@ -115,11 +144,12 @@ class NullProgram:
         limits: Limits,
         *,
         entries: Sequence[str] = ("step",),
+        kept: Kept | None = None,
     ) -> None:
         self.entries = frozenset(entries)
         self.shape_policy = EXACT
         self._vocab_size = limits.vocab_size
-        self._slots = np.full((limits.num_blocks, limits.block_size), _UNWRITTEN, np.int32)
+        self._kept = Slots(limits) if kept is None else kept
         self._words = np.zeros((limits.max_requests + 1, 3), np.uint32)
         self._last = np.full(limits.max_requests + 1, _UNWRITTEN, np.int32)
 
@@ -146,21 +176,15 @@ class NullProgram:
 
     def _forward(self, inputs: StepInputs) -> Logits:
         token_ids = self._token_ids(inputs)
-        table = inputs.groups[GROUP].block_table
-        size = self._slots.shape[1]
         starts = inputs.query_starts.tolist()
         logits = []
         for request, computed in enumerate(inputs.computed.tolist()):
             given = token_ids[starts[request] : starts[request + 1]]
-            positions = np.arange(computed + len(given))
-            blocks = table[request, positions // size]
-            assert NULL_BLOCK not in blocks, "a context has a block for each of its positions"
-            self._slots[blocks[computed:], positions[computed:] % size] = given
+            context = self._kept.grown(inputs, request, given)
             for row in inputs.rows[(inputs.rows >= starts[request])].tolist():
                 if row < starts[request + 1]:
                     end = computed + row - starts[request] + 1
-                    context = self._slots[blocks[:end], positions[:end] % size]
-                    logits.append(null_logits(context, self._vocab_size))
+                    logits.append(null_logits(context[:end], self._vocab_size))
         return np.stack(logits) if logits else np.zeros((0, self._vocab_size), np.float32)
 
     def _token_ids(self, inputs: StepInputs) -> Ints:

@@ -45,12 +45,14 @@ class Live:
 
 
 @contextmanager
-def running(loaded: Loaded, *, api_key: str | None = None) -> Iterator[Live]:
+def running(
+    loaded: Loaded, *, api_key: str | None = None, trusts_templates: bool = False
+) -> Iterator[Live]:
     """Serve a model until the end of the `with`.
 
     Effects: the server's event loop and the engine run in threads of this process.
     """
-    served = Served.over(loaded)
+    served = Served.over(loaded, trusts_templates=trusts_templates)
     app = create_app(served, api_key=api_key)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     with listening("127.0.0.1", 0) as taken:

@@ -31,7 +31,8 @@ class Walk(Moves):
     def __init__(
         self, limits: Limits, *, gates: Sequence[Gate] = (), rules: StepRules = ANY_STEP
     ) -> None:
-        super().__init__(heart(Laggard(Strict(NullProgram(limits), rules)), limits, gates=gates))
+        self.device = Laggard(Strict(NullProgram(limits), rules))
+        super().__init__(heart(self.device, limits, gates=gates))
         self.requests: dict[RequestId, Request] = {}
         self.made: dict[RequestId, list[int]] = {}
         self.ended: dict[RequestId, FinishReason] = {}
@@ -57,8 +58,8 @@ class Walk(Moves):
             priority=chance.randint(-2, 2),
             is_late=chance.random() < 0.2,
             temperature=chance.choice([0.0, 0.8]),
-            max_tokens=chance.choice([1, 3, 9, None]),
-            stop_token_ids=[chance.randrange(vocab_size) for _ in range(chance.randint(0, 12))],
+            max_tokens=chance.choice([1, 9, None, None]),
+            stop_token_ids=[chance.randrange(vocab_size) for _ in range(chance.randint(0, 4))],
         )
 
     def commit(self) -> Delta:
@@ -76,9 +77,10 @@ class Walk(Moves):
     def check(self) -> None:
         """Hold the books of blocks, seats and queues against each other."""
         scheduler = self.scheduler
-        seats, tables = scheduler.seats, scheduler.tables
-        assert scheduler.pool.faults() == []
-        assert scheduler.pool.num_held == len(set(tables.blocks[tables.blocks != 0].tolist()))
+        seats, main = scheduler.seats, scheduler.holdings.main
+        tables = main.tables
+        assert main.pool.faults() == []
+        assert main.pool.num_held == len(set(tables.blocks[tables.blocks != 0].tolist()))
         taken = np.flatnonzero(seats.tickets)
         assert len(taken) == seats.num_taken == scheduler.num_running
         assert (seats.computed[taken] <= seats.expected[taken]).all()
@@ -90,7 +92,7 @@ class Walk(Moves):
 
     def check_end(self) -> None:
         """Check that nothing is held, and that every token is the one that it has to be."""
-        assert self.scheduler.pool.num_held == self.scheduler.seats.num_taken == 0
+        assert self.scheduler.holdings.main.pool.num_held == self.scheduler.seats.num_taken == 0
         for name, one in self.requests.items():
             assert self.made[name] == one.output_ids == self.right(one)
             assert one.phase is Phase.FINISHED

@@ -1,8 +1,9 @@
 """The tokenizer of a Hugging Face folder: its vocabulary and what tokenizer_config.json adds.
 
-The vocabulary is a tokenizer.json or, where there is none, a SentencePiece model or a tiktoken
-file. Older folders have more files beside the settings: special_tokens_map.json and
-added_tokens.json are read where the settings list no added tokens themselves.
+The vocabulary is a tokenizer.json or, where there is none, Mistral's tekken.json, a SentencePiece
+model, a tiktoken file, or a bare vocabulary of a class that is known. Older folders have more files
+beside the settings: special_tokens_map.json and added_tokens.json are read where the settings list
+no added tokens themselves.
 
 Knows nothing of weights; the model's config is asked only for the ids that end an output.
 """
@@ -16,19 +17,23 @@ from pathlib import Path
 import tokenizers
 
 from octavo.errors import ModelError
-from octavo.tokenizer import spm, tiktoken
+from octavo.tokenizer import slow, spm, tekken, tiktoken
 from octavo.tokenizer.special import eos_ids_of, surround
 from octavo.tokenizer.text import Tokenizer
 
 _Config = Mapping[str, object]
 
+_OWN_FILE = "tokenizer.json"
 _OTHER_FILES = (
+    "tekken.json",
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
     "*.tiktoken",
     "tiktoken.model",
 )
+
+_SLOW_FILES = ("vocab.json", "merges.txt", "vocab.txt", "tokenization_*.py")
 
 
 def load_folder(folder: Path, config: _Config, generation: _Config) -> Tokenizer:
@@ -44,7 +49,7 @@ def load_folder(folder: Path, config: _Config, generation: _Config) -> Tokenizer
     named = {key: _content(value) for key, value in settings.items() if key.endswith("_token")}
     special_tokens = own_tokens | {role: text for role, text in named.items() if text}
     _add_tokens(backend, settings, special_tokens)
-    if backend.post_processor is None and not (folder / "tokenizer.json").is_file():
+    if backend.post_processor is None and not (folder / _OWN_FILE).is_file():
         adds_first = settings.get("add_bos_token", bool(own_tokens))
         surround(
             backend,
@@ -59,10 +64,37 @@ def load_folder(folder: Path, config: _Config, generation: _Config) -> Tokenizer
     )
 
 
+def vocabulary_of(folder: Path) -> Path:
+    """Find the file that holds a folder's vocabulary, without reading it.
+
+    Raises: ModelError, saying what is there instead and how to convert it.
+    """
+    if (folder / _OWN_FILE).is_file():
+        return folder / _OWN_FILE
+    others = [path for name in _OTHER_FILES for path in sorted(folder.glob(name))]
+    if others:
+        return others[0]
+    kind = _settings(folder / "tokenizer_config.json").get("tokenizer_class")
+    if (path := slow.file_of(folder, kind)) is not None:
+        return path
+    found = [path.name for name in _SLOW_FILES for path in sorted(folder.glob(name))]
+    instead = (
+        f"It has {', '.join(found)}, which do not say how text is cut into words, and its settings "
+        f"name the class {kind}; known are {', '.join(slow.CLASSES)}. "
+        if found
+        else "Fetch it, from where the weights came from. "
+    )
+    raise ModelError(
+        f"{folder} has no tokenizer.json, and none of {', '.join(_OTHER_FILES)}. {instead}Where "
+        "there is no tokenizer.json, make one: load the folder with transformers' AutoTokenizer "
+        "and call save_pretrained(folder)."
+    )
+
+
 def _backend(folder: Path, settings: _Config) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """Load the vocabulary, and the special tokens that it names itself, by role."""
-    path = folder / "tokenizer.json"
-    if path.is_file():
+    path = vocabulary_of(folder)
+    if path.name == _OWN_FILE:
         try:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing more precise
@@ -70,14 +102,10 @@ def _backend(folder: Path, settings: _Config) -> tuple[tokenizers.Tokenizer, dic
         backend.no_truncation()
         backend.no_padding()
         return backend, {}
-    others = [path for name in _OTHER_FILES for path in sorted(folder.glob(name))]
-    if not others:
-        raise ModelError(
-            f"{folder} has no tokenizer.json, and none of {', '.join(_OTHER_FILES)}. If it has "
-            "another tokenizer file, convert it: load it with transformers' AutoTokenizer and call "
-            "save_pretrained(folder)."
-        )
-    path = others[0]
+    if path.name == "tekken.json":
+        return tekken.backend_of(path)
+    if path.name in _SLOW_FILES:
+        return slow.backend_of(path, settings)
     with path.open("rb") as file:
         if path.suffix != ".model" or not spm.is_model(file.read(1)):
             return tiktoken.backend_of(path), {}
@@ -175,4 +203,7 @@ def _chat_templates(folder: Path, settings: _Config) -> dict[str, str]:
                     case {"name": str(name), "template": str(template)}:
                         found[name] = template
             return found
+    match _settings(folder / "chat_template.json").get("chat_template"):  # of models that see
+        case str(template):
+            return {"default": template}
     return {}

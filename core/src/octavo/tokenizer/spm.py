@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from octavo.errors import ModelError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-_UNIGRAM, _BPE = 1, 2
+UNIGRAM, _BPE = 1, 2
 _DROPPED_SPACES = ((r"\A +| +\z", ""), (" {2,}", " "))
 
 
@@ -36,7 +36,7 @@ class Pieces:
     texts: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
-    algorithm: int = _UNIGRAM
+    algorithm: int = UNIGRAM
     has_bytes: bool = False
     role_ids: dict[str, int] = field(default_factory=lambda: {"unk": 0, "bos": 1, "eos": 2})
     character_map: bytes = b""
@@ -93,7 +93,7 @@ def backend_of(
         raise ModelError(f"{path}: its pieces do not fit together: {error}.") from error
     steps: list[normalizers.Normalizer] = []
     if pieces.character_map:
-        steps.append(normalizers.Precompiled(pieces.character_map))
+        steps += _mapped(pieces.character_map)
     if pieces.drops_spaces:
         steps += [normalizers.Replace(Regex(each), by) for each, by in _DROPPED_SPACES]
     if begins_with_space and only_first:
@@ -177,13 +177,25 @@ def add_marked(backend: tokenizers.Tokenizer, texts: Sequence[str], kinds: Seque
         (backend.add_special_tokens if is_special else backend.add_tokens)(found)
 
 
+def _mapped(character_map: bytes) -> list[normalizers.Normalizer]:
+    """Make what rewrites characters by a map.
+
+    The `tokenizers` library finds the shortest beginning of a letter with marks in the map, where
+    SentencePiece finds the longest: e, a dot and a hat become e with a dot (measured with 0.23).
+    So letters are put together first, where the map does that.
+    """
+    mapped = normalizers.Precompiled(character_map)
+    composes = mapped.normalize_str("e\u0301") == "\u00e9"
+    return [normalizers.NFC(), mapped] if composes else [mapped]
+
+
 def _model(path: Path, pieces: Pieces) -> models.Model:
     unknown = pieces.role("unk")
     if pieces.algorithm == _BPE:
         return scored_bpe(
             pieces.texts, pieces.scores, pieces.kinds, unknown=unknown, has_bytes=pieces.has_bytes
         )
-    if pieces.algorithm == _UNIGRAM:
+    if pieces.algorithm == UNIGRAM:
         scored = list(zip(pieces.texts, pieces.scores, strict=True))
         unknown_id = pieces.role_ids["unk"] if unknown is not None else None
         return models.Unigram(scored, unk_id=unknown_id, byte_fallback=pieces.has_bytes)
@@ -201,7 +213,7 @@ def _add_piece(pieces: Pieces, fields: Mapping[int, int | bytes]) -> None:
 
 
 def _read_trainer(pieces: Pieces, fields: Mapping[int, int | bytes]) -> None:
-    pieces.algorithm = _number(fields.get(3, _UNIGRAM))
+    pieces.algorithm = _number(fields.get(3, UNIGRAM))
     pieces.has_bytes = bool(fields.get(35, 0))
     for number, role in ((40, "unk"), (41, "bos"), (42, "eos"), (43, "pad")):
         if number in fields:

@@ -49,6 +49,37 @@ class Tokenizer:
         ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
+    def encode_segments(
+        self, text: str, behind: str | None = None, *, max_tokens: int | None = None
+    ) -> tuple[list[int], list[int]]:
+        """Give the ids of a text, or of one and another behind it, and each id's segment.
+
+        What the model expects around texts is added. With `max_tokens`, as many tokens are cut off
+        the ends of the texts as are too many, from the longer one first.
+
+        Raises: ValueError, where not even what stands around texts fits.
+        """
+        if max_tokens is None:
+            made = self._backend.encode(text, behind)
+            return made.ids, made.type_ids
+        first = self._backend.encode(text, add_special_tokens=False)
+        second = None
+        if behind is not None:
+            second = self._backend.encode(behind, add_special_tokens=False)
+        around = self._backend.num_special_tokens_to_add(second is not None)
+        room, others = max_tokens - around, 0 if second is None else len(second)
+        if room < 1 + (second is not None):
+            raise ValueError(
+                f"{max_tokens} tokens are too few for a text: {around} stand around it"
+            )
+        half = min(others, room // 2)
+        kept = min(len(first), room - half)
+        first.truncate(kept)
+        if second is not None:
+            second.truncate(min(others, room - kept))
+        made = self._backend.post_process(first, second)
+        return made.ids, made.type_ids
+
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Give the text of ids; ids that are not in the vocabulary have none."""
         text: str = self._backend.decode(token_ids, skip_special_tokens=skip_special_tokens)

@@ -10,15 +10,15 @@ Knows nothing of the settings.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import tokenizers
-from tokenizers import decoders, models
+from tokenizers import models
 
 from octavo.errors import ModelError
-from octavo.tokenizer.words import CL100K, GPT2, O200K, QWEN, WordRule, cutter
+from octavo.tokenizer.words import CL100K, GPT2, O200K, QWEN, WordRule, cut_by
 
 # Source: tiktoken_ext/openai_public.py; llama3/tokenizer.py; Qwen, tokenization_qwen.py.
 WORDS: Mapping[str, WordRule] = MappingProxyType(
@@ -45,19 +45,22 @@ def backend_of(path: Path) -> tokenizers.Tokenizer:
             f"{path} does not say how text is cut into words, and no rule is known for its name; "
             f"known are {', '.join(WORDS)}. Use a folder with a tokenizer.json."
         )
-    ranks = _ranks(path)
+    backend = tokenizers.Tokenizer(byte_pairs(_ranks(path)))
+    cut_by(words, backend)
+    return backend
+
+
+def byte_pairs(ranks: Mapping[bytes, int], *, before: Sequence[str] = ()) -> models.BPE:
+    """Build merges from tokens and their ranks; their ids follow those of tokens `before`."""
     spelled = {token: _spelling(token) for token in ranks}
-    vocabulary = {spelled[token]: rank for token, rank in ranks.items()}
+    vocabulary = {token: place for place, token in enumerate(before)}
+    vocabulary |= {spelled[token]: len(before) + rank for token, rank in ranks.items()}
     merges = [
         (spelled[left], spelled[right])
         for token in sorted(ranks, key=ranks.__getitem__)
         for left, right in _halves(token, ranks)
     ]
-    model = models.BPE(vocabulary, merges, ignore_merges=True)
-    backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = cutter(words)
-    backend.decoder = decoders.ByteLevel()
-    return backend
+    return models.BPE(vocabulary, merges, ignore_merges=True)
 
 
 def _ranks(path: Path) -> dict[bytes, int]:

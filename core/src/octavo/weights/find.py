@@ -20,6 +20,7 @@ from octavo.errors import ModelError
 from octavo.tokenizer import Tokenizer
 from octavo.weights.code import is_pickled, pickled
 from octavo.weights.dummy import DummyWeights
+from octavo.weights.language import NOT_READ, text_config, text_source
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised import dequantised
 from octavo.weights.safetensors import Opened, SafetensorsSource
@@ -35,9 +36,10 @@ class Checkpoint:
 
     Of a `dummy` one the weights are drawn and not read.
     `recipe` says, for a tensor's Hugging Face name, what to read from `source`. `tokenizer` is
-    built at its first call and kept. `quantised` says how weights are stored in few bits, and
-    what becomes of them; empty where they are not. `rounding` names the format that the weights
-    of linear layers are rounded as when they are placed.
+    built at its first call and kept; `check_tokenizer` sees that it can be, as far as that can be
+    known at once. `quantised` says how weights are stored in few bits, and what becomes of them;
+    empty where they are not. `not_read` says which part of a model is left out. `rounding` names
+    the format that the weights of linear layers are rounded as when they are placed.
     """
 
     name: str
@@ -49,7 +51,9 @@ class Checkpoint:
     recipe: Callable[[str], Recipe]
     tokenizer: Callable[[], Tokenizer]
     quantised: str = ""
+    not_read: str = ""
     rounding: str | None = None
+    check_tokenizer: Callable[[], object] = lambda: None
 
     def file_of(self, name: str) -> Path:
         """Give the file that holds a tensor, the checkpoint's path where the source cannot tell."""
@@ -152,7 +156,8 @@ def _huggingface(
             f"{folder} holds no config.json and no .gguf file, so it is no model. Give a folder "
             "with config.json and safetensors weights, or a .gguf file."
         )
-    config = _json_object(folder / "config.json")
+    whole = _json_object(folder / "config.json")
+    config = text_config(whole)
     generation_path = folder / "generation_config.json"
     generation = _json_object(generation_path) if generation_path.is_file() else {}
 
@@ -162,10 +167,17 @@ def _huggingface(
 
         return load_folder(folder, config, generation)
 
+    def check_tokenizer() -> Path:
+        from octavo.tokenizer.hf import vocabulary_of
+
+        return vocabulary_of(folder)
+
+    def stored() -> FileSource:
+        found = SafetensorsSource(folder, opened)
+        return found if config is whole else text_source(found)
+
     source, quantised = (
-        dequantised(SafetensorsSource(folder, opened), config)
-        if dummy_seed is None
-        else (DummyWeights(dummy_seed), "")
+        dequantised(stored(), config) if dummy_seed is None else (DummyWeights(dummy_seed), "")
     )
     return Checkpoint(
         name=name,
@@ -177,6 +189,8 @@ def _huggingface(
         recipe=Take,
         tokenizer=tokenizer,
         quantised=quantised,
+        not_read="" if config is whole else NOT_READ,
+        check_tokenizer=check_tokenizer,
     )
 
 
@@ -198,6 +212,11 @@ def _gguf(path: Path, dummy_seed: int | None) -> Checkpoint:
 
         return load_metadata(path, file.metadata, config)
 
+    def check_tokenizer() -> None:
+        from octavo.tokenizer.gguf import check_metadata
+
+        check_metadata(path, file.metadata)
+
     return Checkpoint(
         name=path.stem,
         path=path,
@@ -207,6 +226,7 @@ def _gguf(path: Path, dummy_seed: int | None) -> Checkpoint:
         source=stored if dummy_seed is None else DummyWeights(dummy_seed),
         recipe=gguf_rule(architecture, config, file.source.names()),
         tokenizer=tokenizer,
+        check_tokenizer=check_tokenizer,
     )
 
 

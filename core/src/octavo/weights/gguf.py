@@ -28,7 +28,7 @@ from octavo.errors import ModelError
 from octavo.weights.mapped import MappedFile
 from octavo.weights.narrow import NARROW
 from octavo.weights.safetensors import missing_tensor
-from octavo_platforms.tensor import DType, HostTensor, storage
+from octavo_platforms.tensor import DType, HostTensor, host, put, storage
 
 MetaValue = str | int | float | bool | tuple["MetaValue", ...]
 _V = TypeVar("_V")
@@ -39,6 +39,7 @@ _NUMBERS: Mapping[int, str] = MappingProxyType(
     {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 )
 _STRING, _ARRAY = 8, 9
+_RUN_NUMBERS = 1 << 16  # that are in flight as float32
 _STACKED = re.compile(r"(blk\.\d+\.ffn_(?:gate|up|down))_exps\.weight")
 _RAW: Mapping[str, DType] = MappingProxyType(
     {
@@ -164,9 +165,39 @@ class GGUFSource:
             return narrow.widen(self._file.array(offset, narrow.stored, info.shape))
         if kind.name in _RAW:
             return HostTensor(self._file.array(offset, storage(dtype), info.shape), dtype)
-        blocks = self._file.array(offset, np.dtype(np.uint8), info.byte_shape)
+        found = HostTensor(np.empty(info.shape, np.float32), "float32")
+        self._widen(info, found)
+        return found
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        """Read one tensor into an array, a run of rows at a time where it is quantised.
+
+        Raises: ModelError, for a name that the file lacks or a type that cannot be widened.
+        """
+        info, dtype = self._info(name), self.dtype(name)
+        is_plain = info.kind.name in _RAW
+        if not into.array.flags.c_contiguous or info.kind.name in NARROW:
+            put(self.read(name), into)
+        elif is_plain and dtype == into.dtype:
+            self._file.fill(self._data_start + info.offset, into.array)
+        elif is_plain:
+            put(self.read(name), into)
+        else:
+            self._widen(info, into)
+
+    def _widen(self, info: _Info, into: HostTensor) -> None:
+        """Widen runs of rows that stay in the cache until they are rounded.
+
+        Effects: writes `into`, whose elements lie one after the other.
+        """
+        row_bytes, row = info.byte_shape[-1], max(info.shape[-1], 1)
+        offset, step = self._data_start + info.offset, max(1, _RUN_NUMBERS // row)
+        blocks = self._file.array(offset, np.dtype(np.uint8), (prod(info.shape[:-1]), row_bytes))
+        rows = into.array.reshape(len(blocks), info.shape[-1])
         with np.errstate(all="ignore"):  # broken scales are found where weights are looked at
-            return HostTensor(dequantize(blocks, kind), "float32")
+            for start in range(0, len(blocks), step):
+                run = dequantize(blocks[start : start + step], info.kind)
+                put(host(run), HostTensor(rows[start : start + step], into.dtype))
 
     def _info(self, name: str) -> _Info:
         info = self._infos.get(name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -40,11 +41,17 @@ _DERIVED = re.compile(
 _ALIASES: Mapping[str, str] = MappingProxyType({"embed_out.weight": "lm_head.weight"})
 
 
+NOTHING = r"(?!)"
+_BAR_DELAY_S = 0.3
 _AHEAD = 3  # weights that the disk is told of before they are read
 
 
-def from_checkpoint(program: ProgramDef, checkpoint: Checkpoint) -> ProgramDef:
+def from_checkpoint(
+    program: ProgramDef, checkpoint: Checkpoint, *, spare: str = NOTHING
+) -> ProgramDef:
     """Write the recipes of a program in the names of a checkpoint's own tensors.
+
+    A tensor whose name `spare` is found in may be there without a use.
 
     Raises: ModelError, for tensors that are missing, that nothing would use, or of another shape
         or kind than the model expects.
@@ -59,7 +66,7 @@ def from_checkpoint(program: ProgramDef, checkpoint: Checkpoint) -> ProgramDef:
     weights = tuple(
         replace(weight, recipe=replace_takes(weight.recipe, stored)) for weight in program.weights
     )
-    _check_names(weights, checkpoint, _embeddings_are_tied(program))
+    _check_names(weights, checkpoint, _embeddings_are_tied(program), re.compile(spare))
     for weight in weights:
         check_fit(weight, checkpoint)
     return replace(program, weights=weights)
@@ -75,7 +82,10 @@ def load(
         are not finite.
     """
     total = sum(weight.num_bytes for weight in program.weights)
-    with bar(total, unit="B", what="weights", is_scaled=True) as grown:
+    with (
+        bar(total, unit="B", what="weights", is_scaled=True, delay_s=_BAR_DELAY_S) as grown,
+        ThreadPoolExecutor(1, thread_name_prefix="ahead") as announcer,
+    ):
         coming = iter(program.weights)
 
         def announce(count: int) -> None:
@@ -85,7 +95,7 @@ def load(
 
         def on_weight(weight: WeightDef) -> None:
             grown.update(weight.num_bytes)
-            announce(1)
+            announcer.submit(announce, 1)  # a disk with a full queue lets who tells it wait
 
         def on_made(weight: WeightDef, tensor: HostTensor) -> None:
             if seen := not_finite(tensor):
@@ -108,13 +118,20 @@ def load(
 
 
 def _check_names(
-    weights: tuple[WeightDef, ...], checkpoint: Checkpoint, embeddings_are_tied: bool
+    weights: tuple[WeightDef, ...],
+    checkpoint: Checkpoint,
+    embeddings_are_tied: bool,
+    others: re.Pattern[str],
 ) -> None:
     there = set(checkpoint.source.names())
     needed = {name for weight in weights for name in taken(weight.recipe)}
     missing = sorted(needed - there)
     spare = {"lm_head.weight", "output.weight"} if embeddings_are_tied else set()
-    unused = sorted(name for name in there - needed - spare if not _DERIVED.search(name))
+    unused = sorted(
+        name
+        for name in there - needed - spare
+        if not _DERIVED.search(name) and not others.search(name)
+    )
     if missing:
         has = f" It has {_some(unused)} instead." if unused else ""
         raise ModelError(
@@ -138,10 +155,17 @@ def _as_stored(name: str, there: Collection[str]) -> str:
     """
     if name in there:
         return name
-    for other in (_ALIASES.get(name, name), name.partition(".")[2]):
+    within = name.partition(".")[2]
+    for other in (_ALIASES.get(name, name), within, _as_of_old(name), _as_of_old(within)):
         if other in there:
             return other
     return name
+
+
+def _as_of_old(name: str) -> str:
+    """Give the name that a norm's tensors have in the first checkpoints of BERT."""
+    part = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+    return part.replace("LayerNorm.bias", "LayerNorm.beta")
 
 
 def _not_finite(weight: WeightDef, checkpoint: Checkpoint, seen: NotFinite) -> ModelError:

@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from octavo_platforms.recipes import WeightSource
-from octavo_platforms.tensor import DType, HostTensor, host, to_float
+from octavo_platforms.recipes import FillingSource
+from octavo_platforms.tensor import DType, HostTensor, host, put, to_float
 
 
 @runtime_checkable
-class FileSource(WeightSource, Protocol):
+class FileSource(FillingSource, Protocol):
     """A source whose tensors are in files."""
 
     def file_of(self, name: str) -> Path:
@@ -63,3 +63,10 @@ class Lowered:
         """Give one tensor."""
         stored = self._source.read(name)
         return host(to_float(stored) - np.float32(1)) if self._is_plus_one(name) else stored
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        """Read one tensor into an array."""
+        if self._is_plus_one(name):
+            put(self.read(name), into)
+        else:
+            self._source.fill(name, into)

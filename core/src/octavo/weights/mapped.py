@@ -1,7 +1,9 @@
-"""A file whose arrays are mapped, not read: each array is its own window into the file.
+"""A file whose arrays are mapped: each array is its own window into the file.
 
 A window goes away with the last view of it, so that a checkpoint that has been placed on a
-device weighs nothing on the host, and none of it has to be copied to get there.
+device weighs nothing on the host. Where an array is there already, bytes are read into it:
+twice as quick as mapping them and copying, for a page need not be mapped to be copied once
+(measured: 8 against 3.3 GB/s, from the page cache).
 
 Knows nothing of formats, names or dtypes' meanings.
 """
@@ -44,6 +46,10 @@ class TensorFile(Protocol):
 
     def array(self, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         """Give an array of the bytes from an offset on; the caller has checked its bounds."""
+        ...
+
+    def fill(self, offset: int, into: Array) -> None:
+        """Read bytes into an array whose elements lie one after the other."""
         ...
 
 
@@ -97,3 +103,18 @@ class MappedFile:
         )
         view: Array = np.ndarray(shape, dtype, buffer=window, offset=offset - start)
         return view if view.flags.aligned else view.copy()
+
+    def fill(self, offset: int, into: Array) -> None:
+        """Read bytes into an array whose elements lie one after the other.
+
+        Raises: ModelError, where the file ends before.
+        """
+        left = into.reshape(-1).view(np.uint8).data
+        while len(left):
+            count = os.preadv(self._descriptor, [left], offset)
+            if not count:
+                raise ModelError(
+                    f"{self.path} was cut short while it was read: {len(left)} bytes are missing "
+                    f"from byte {offset} on. Fetch it again."
+                )
+            left, offset = left[count:], offset + count

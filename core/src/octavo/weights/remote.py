@@ -35,11 +35,17 @@ SMALL_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "tokenizer.model",
+    "tekken.json",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
     "chat_template.jinja",
     "chat_template.json",
     "model.safetensors.index.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 )
 """What is copied, as far as it is there. Names are asked for one by one: HTTP has no folders."""
 
@@ -100,9 +106,11 @@ class Remote:
                 except FileNotFoundError:
                     (folder / name).unlink(missing_ok=True)
                     continue
-            part = folder / f".{name}.{os.getpid()}"
+            whole = folder / name
+            whole.parent.mkdir(exist_ok=True)
+            part = whole.with_name(f".{whole.name}.{os.getpid()}")
             part.write_bytes(data)
-            part.replace(folder / name)
+            part.replace(whole)
         return folder
 
 
@@ -153,6 +161,10 @@ class RemoteFile:
         found = self.bytes_at(offset, num_bytes) if coming is None else coming.result()
         array: Array = np.frombuffer(found, dtype).reshape(shape)
         return array
+
+    def fill(self, offset: int, into: Array) -> None:
+        """Read bytes into an array."""
+        np.copyto(into, self.array(offset, into.dtype, into.shape))
 
 
 class _told:

@@ -23,7 +23,7 @@ from octavo.errors import ModelError
 from octavo.weights.code import pickled, pickles_in
 from octavo.weights.mapped import MappedFile, TensorFile
 from octavo.weights.narrow import NARROW
-from octavo_platforms.tensor import DType, HostTensor, itemsize, storage
+from octavo_platforms.tensor import DType, HostTensor, itemsize, put, storage
 
 Opened = Callable[[str], TensorFile | None]
 
@@ -114,6 +114,18 @@ class SafetensorsSource:
         if narrow := NARROW.get(entry.kind):
             return narrow.widen(entry.file.array(entry.offset, narrow.stored, entry.shape))
         return HostTensor(entry.file.array(entry.offset, storage(dtype), entry.shape), dtype)
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        """Read one tensor into an array: from the file itself, where nothing has to be converted.
+
+        Raises: ModelError, for a name or a dtype that is not known, and for a file cut short.
+        """
+        entry = self._entry(name)
+        is_plain = entry.kind not in NARROW and into.array.flags.c_contiguous
+        if is_plain and self.dtype(name) == into.dtype:
+            entry.file.fill(entry.offset, into.array)
+        else:
+            put(self.read(name), into)
 
     def _entry(self, name: str) -> _Entry:
         entry = self._entries.get(name)

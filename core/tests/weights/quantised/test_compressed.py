@@ -31,7 +31,7 @@ def said(form: str, *, bits: int = 4, kind: str = "int", **more: object) -> dict
     }
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", list(range(1, 9)))
 @pytest.mark.parametrize("groups", [1, N_IN // SIZE])
 @pytest.mark.parametrize("has_zeros", [False, True])
 def test_packed_integers_read_as_they_were(

@@ -56,8 +56,8 @@ def test_a_packed_layer_reads_as_it_was(bits: int, axis: int, tmp_path: Path) ->
     np.testing.assert_array_equal(source.made["layer.weight"].open()(5, 9), weight[5:9])
 
 
-def test_codes_of_three_bits_are_refused_by_their_number(tmp_path: Path) -> None:
+def test_codes_of_five_bits_are_refused_by_their_number(tmp_path: Path) -> None:
     tensors, _ = layer(4, 1)
-    tensors["layer.nbits"] = torch.tensor(3, dtype=torch.int32)
-    with pytest.raises(ModelError, match=r"codes of 3 bits .* known for HQQ: 1, 2, 4, 8 bits"):
+    tensors["layer.nbits"] = torch.tensor(5, dtype=torch.int32)
+    with pytest.raises(ModelError, match=r"codes of 5 bits .* known for HQQ: 1, 2, 4 and 8 bits"):
         opened(tmp_path, tensors, SAID)

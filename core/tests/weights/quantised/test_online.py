@@ -54,8 +54,8 @@ def test_int8_has_a_scale_for_each_row_and_127_steps() -> None:
     np.testing.assert_array_equal(once(numbers, "int8"), np.rint(numbers / scale) * scale)
 
 
-@pytest.mark.parametrize(("n_in", "size"), [(256, 128), (100, 100)])
-def test_int4_has_a_scale_for_128_inputs_where_they_divide_the_row(n_in: int, size: int) -> None:
+@pytest.mark.parametrize(("n_in", "size"), [(256, 128), (192, 64), (96, 32), (100, 100)])
+def test_int4_has_a_scale_for_as_many_inputs_as_divide_the_row(n_in: int, size: int) -> None:
     numbers = drawn(3, n_in).reshape(3, -1, size)
     scale = np.abs(numbers).max(axis=2, keepdims=True) / np.float32(7)
     expected = (np.rint(numbers / scale) * scale).reshape(3, n_in)
@@ -80,9 +80,15 @@ def test_rows_of_zeros_stay_zeros() -> None:
     assert not once(np.zeros((2, 8), np.float32), "int8").any()
 
 
-def test_a_format_that_moves_numbers_too_far_is_caught() -> None:
-    exact = FORMATS["int8"]
-    broken = Format(None, 127.0, lambda numbers: np.floor(numbers), exact.share, exact.least)
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_a_format_that_moves_numbers_too_far_is_caught(name: str) -> None:
+    exact = FORMATS[name]
+
+    def too_far(numbers: Floats) -> Floats:
+        found: Floats = exact.round(numbers * np.float32(1.1))
+        return found
+
+    broken = Format(exact.groups, exact.largest, too_far, exact.share, exact.least)
     with pytest.raises(InternalError, match="Rounding 'w' moved a number by"):
         Rounded(Held({"w": host(drawn(2, 64))}), {"w": -1}, broken).read("w")
 

@@ -16,7 +16,7 @@ from octavo.weights.find import find
 from octavo.weights.quantised.source import RUN_NUMBERS, Dequantised, delivered
 from octavo_platforms.program import WeightDef
 from octavo_platforms.recipes import Take
-from octavo_platforms.tensor import DType, cast, host, to_float
+from octavo_platforms.tensor import DType, HostTensor, cast, host, to_float
 
 from .written import opened
 
@@ -46,6 +46,14 @@ def test_a_tensor_is_rounded_once_to_the_dtype_that_was_asked_for(tmp_path: Path
     narrow = in_dtype(source, "bfloat16").read("layer.weight")
     assert (wide.dtype, narrow.dtype) == ("float32", "bfloat16")
     np.testing.assert_array_equal(narrow.array, cast(host(wide.array), "bfloat16").array)
+
+
+def test_a_tensor_is_made_in_an_array_as_it_would_be_read(tmp_path: Path) -> None:
+    source = large(tmp_path)
+    for name in source.names():
+        into = HostTensor(np.empty(source.shape(name), np.uint16), "bfloat16")
+        source.fill(name, into)
+        np.testing.assert_array_equal(into.array, cast(source.read(name), "bfloat16").array)
 
 
 def test_reading_takes_the_stored_numbers_the_result_and_a_run_of_rows(tmp_path: Path) -> None:

@@ -92,13 +92,16 @@ class Kernel:
 
     `run` takes the node's inputs in order (a state as the tuple of its planes) and gives its
     output, a tuple of several, or None. `pack` turns a placed linear weight into what `run`
-    wants. `prepare` is called once a step, from host data only; what it gives is passed to
-    `run` as the keyword `prepared`.
+    wants; `pack_host` makes the same of one that is still the host's, which saves a copy where
+    a device reads host memory. It keeps nothing of the array, whose memory is used again, and
+    goes before `pack`. `prepare` is called once a step, from host data only; what it gives is
+    passed to `run` as the keyword `prepared`.
     """
 
     name: str
     run: Run
     pack: Callable[[DeviceTensor], DeviceTensor] | None = None
+    pack_host: Callable[[HostTensor], DeviceTensor] | None = None
     prepare: Callable[[StepInputs], object] | None = None
 
 
@@ -119,13 +122,14 @@ class Instruction:
     """An op that `compile` itself makes, as a part of a whole program: nothing to call.
 
     For platforms whose programs are not walked in Python. `code` is what their own `compile`
-    reads; no other understands it. `pack` is as a kernel's. `layouts` are those that it can
-    work with, where it touches a state, the preferred one first.
+    reads; no other understands it. `pack` and `pack_host` are as a kernel's. `layouts` are those
+    that it can work with, where it touches a state, the preferred one first.
     """
 
     name: str
     code: object
     pack: Callable[[DeviceTensor], DeviceTensor] | None = None
+    pack_host: Callable[[HostTensor], DeviceTensor] | None = None
     layouts: tuple[StateLayout, ...] = ()
 
 

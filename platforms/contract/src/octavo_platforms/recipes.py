@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from octavo_platforms.tensor import DType, HostTensor, to_float
+from octavo_platforms.tensor import DType, HostTensor, put, to_float
 
 
 class WeightSource(Protocol):
@@ -37,6 +37,19 @@ class WeightSource(Protocol):
 
     def read(self, name: str) -> HostTensor:
         """Read one tensor; a view of mapped memory where the format allows it."""
+        ...
+
+
+@runtime_checkable
+class FillingSource(WeightSource, Protocol):
+    """A source that can put a tensor where it is wanted, which saves an array and a copy."""
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        """Read one tensor into an array, in its dtype, as `cast` would convert it.
+
+        Shapes: equal.
+        Effects: writes `into`, from whatever thread it is called in.
+        """
         ...
 
 
@@ -159,6 +172,65 @@ def pull(recipe: Recipe, source: WeightSource, rank_of: RankOf = ALONE) -> HostT
             whole = pull(part, source, rank_of)
             first = _number(group, rank_of) == 0
             return whole if first else HostTensor(np.zeros_like(whole.array), whole.dtype)
+
+
+def fill(recipe: Recipe, source: WeightSource, into: HostTensor, rank_of: RankOf = ALONE) -> None:
+    """Make one weight as `pull` does, in an array that is there already and in its dtype.
+
+    Effects: writes `into`. Joins are made in place; other parts too, where they are one tensor and
+        the source can.
+    Raises: KeyError and ValueError, as `pull` does; ValueError, for another shape.
+    """
+    shape = shape_of(recipe, source)
+    if shape != into.shape:
+        raise ValueError(f"its shape is {list(shape)}, and there is room for {list(into.shape)}")
+    match recipe:
+        case Take(name) if isinstance(source, FillingSource):
+            source.fill(name, into)
+        case Join(parts, axis):
+            at, before = 0, (slice(None),) * axis
+            for part in parts:
+                size = shape_of(part, source)[axis]
+                here = into.array[(*before, slice(at, at + size))]
+                fill(part, source, HostTensor(here, into.dtype), rank_of)
+                at += size
+        case _:
+            put(pull(recipe, source, rank_of), into)
+
+
+def shape_of(recipe: Recipe, source: WeightSource) -> tuple[int, ...]:
+    """Give a weight's shape without reading it.
+
+    Raises: KeyError, for a tensor that the source lacks; ValueError, for parts that do not fit
+        together.
+    """
+    match recipe:
+        case Take(name):
+            return source.shape(name)
+        case Cut(part, axis, start, stop):
+            whole = shape_of(part, source)
+            return _resized(whole, axis, len(range(whole[axis])[start:stop]))
+        case Join(parts, axis):
+            shapes = [shape_of(part, source) for part in parts]
+            total = sum(shape[axis] for shape in shapes)
+            for shape in shapes:
+                if _resized(shape, axis, total) != _resized(shapes[0], axis, total):
+                    raise ValueError(
+                        f"parts of the shapes {', '.join(str(list(each)) for each in shapes)} "
+                        f"cannot be joined along axis {axis}"
+                    )
+            return _resized(shapes[0], axis, total)
+        case Reorder(shape=shape):
+            return shape
+        case Part(part, axis, parts=count):
+            whole = shape_of(part, source)
+            return _resized(whole, axis, -(-whole[axis] // count))
+        case Once(part):
+            return shape_of(part, source)
+
+
+def _resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _part(whole: HostTensor, axis: int, number: int, parts: int) -> HostTensor:

@@ -83,6 +83,7 @@ def padded(inputs: StepInputs, policy: ShapePolicy) -> StepInputs:
     Where ranks launch together, tokens are padded as those of the rank with most, and a launch
     without requests gets one of padding, so that every rank has the same rows to bring.
 
+    Effects: arrays of the right size already are handed on, and not copied.
     Raises: ValueError, for a size past a largest bucket whose miss is fatal, and for arrays of
         the entry's own where the policy is not of its program.
     """
@@ -91,24 +92,27 @@ def padded(inputs: StepInputs, policy: ShapePolicy) -> StepInputs:
         policy = replace(policy, least={"T": max(rank_tokens), "R": 1, "M": 1})
     elif not policy.buckets:
         return inputs
-    requests = policy.size("R", inputs.shape.num_requests)
+    shape, sampling = inputs.shape, inputs.sampling
+    tokens, requests = policy.size("T", shape.num_tokens), policy.size("R", shape.num_requests)
+    rows, scores = policy.size("S", shape.num_rows), policy.size("Q", shape.num_scores)
+    settings = policy.size("U", 0 if sampling is None else len(sampling.seats))
     shapes = policy.inputs.get(inputs.entry, {})
-    sampling = inputs.sampling
-    least = policy.size("U", 0 if sampling is None else len(sampling.seats))
-    return replace(
-        inputs,
-        token_ids=_longer(inputs.token_ids, policy.size("T", inputs.shape.num_tokens)),
-        query_starts=_longer(inputs.query_starts, requests + 1, fill=inputs.shape.num_tokens),
+    return StepInputs(
+        entry=inputs.entry,
+        sequence=inputs.sequence,
+        shape=shape,
+        token_ids=_longer(inputs.token_ids, tokens),
+        query_starts=_longer(inputs.query_starts, requests + 1, fill=shape.num_tokens),
         seat=_longer(inputs.seat, requests),
         computed=_longer(inputs.computed, requests),
-        token_from=_longer_if(inputs.token_from, policy.size("T", inputs.shape.num_tokens)),
+        token_from=_longer_if(inputs.token_from, tokens),
         computed_from=_longer_if(inputs.computed_from, requests),
         num_drafts=_longer_if(inputs.num_drafts, requests),
-        score_rows=_longer_if(inputs.score_rows, policy.size("Q", inputs.shape.num_scores)),
-        score_ids=_longer_if(inputs.score_ids, policy.size("Q", inputs.shape.num_scores)),
-        rows=_longer(inputs.rows, policy.size("S", inputs.shape.num_rows)),
-        row_seat=_longer_if(inputs.row_seat, policy.size("S", inputs.shape.num_rows)),
-        sampling=_settings(sampling, least),
+        score_rows=_longer_if(inputs.score_rows, scores),
+        score_ids=_longer_if(inputs.score_ids, scores),
+        rows=_longer(inputs.rows, rows),
+        row_seat=_longer_if(inputs.row_seat, rows),
+        sampling=_settings(sampling, settings),
         groups={
             name: _group(group, shapes.get(f"block_table.{name}", TABLE), policy)
             for name, group in inputs.groups.items()
@@ -126,8 +130,12 @@ def _declared(graph: Graph) -> Mapping[str, Shape]:
 
 
 def _longer(array: Ints, length: int, *, fill: int = 0) -> Ints:
-    made = np.full(length, fill, dtype=np.int32)
-    made[: len(array)] = array
+    count = len(array)
+    if count == length:
+        return array
+    made = np.empty(length, dtype=np.int32)
+    made[:count] = array
+    made[count:] = fill
     return made
 
 
@@ -136,8 +144,8 @@ def _longer_if(array: Ints | None, length: int) -> Ints | None:
 
 
 def _more(rings: Ints | None, requests: int) -> Ints | None:
-    if rings is None:
-        return None
+    if rings is None or len(rings) == requests:
+        return rings
     made = np.zeros((requests, rings.shape[1]), dtype=np.int32)
     made[: len(rings)] = rings
     return made
@@ -163,7 +171,9 @@ def _own(name: str, array: Array, inputs: StepInputs, policy: ShapePolicy) -> Ar
 
 
 def _grown(array: npt.NDArray[Kind], shape: Shape, policy: ShapePolicy) -> npt.NDArray[Kind]:
-    extents = [_extent(*each, policy) for each in zip(shape, array.shape, strict=True)]
+    extents = tuple(_extent(*each, policy) for each in zip(shape, array.shape, strict=True))
+    if extents == array.shape:
+        return array
     made = np.zeros(extents, array.dtype)
     made[tuple(slice(count) for count in array.shape)] = array
     return made
@@ -177,7 +187,7 @@ def _extent(size: Size, count: int, policy: ShapePolicy) -> int:
 
 
 def _settings(sampling: SamplingRows | None, length: int) -> SamplingRows | None:
-    if length == 0:
+    if length == 0 or (sampling is not None and len(sampling.seats) == length):
         return sampling
     seats, values = np.zeros(length, np.int32), np.zeros((length, 3), np.uint32)
     if sampling is not None:

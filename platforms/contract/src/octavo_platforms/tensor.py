@@ -112,10 +112,28 @@ def cast(tensor: HostTensor, dtype: DType) -> HostTensor:
     return HostTensor(tensor.array.astype(_STORAGE[dtype]), dtype)
 
 
+def put(tensor: HostTensor, into: HostTensor) -> None:
+    """Convert as `cast` does, into an array that is there already.
+
+    Shapes: equal.
+    Effects: writes `into`.
+    """
+    target = into.array
+    if tensor.dtype != into.dtype and into.dtype == "bfloat16" and target.flags.c_contiguous:
+        _round_into(to_float(tensor), target.reshape(-1))
+    else:
+        np.copyto(target, cast(tensor, into.dtype).array)
+
+
 def _round_to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    result = np.empty(values.size, np.uint16)
+    _round_into(values, result)
+    return result.reshape(values.shape)
+
+
+def _round_into(values: npt.NDArray[np.float32], result: Array) -> None:
     """Round run by run, so that the host holds no third copy of a large weight."""
     flat = np.ascontiguousarray(values).reshape(-1)
-    result = np.empty(flat.size, np.uint16)
     for start in range(0, flat.size, _RUN):
         run = flat[start : start + _RUN]
         bits = run.view(np.uint32)
@@ -128,4 +146,3 @@ def _round_to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16
         unordered = np.isnan(run)
         if unordered.any():
             result[start : start + _RUN][unordered] = np.uint16(0x7FC0)
-    return result.reshape(values.shape)

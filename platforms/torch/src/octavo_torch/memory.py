@@ -8,6 +8,7 @@ Knows nothing of what the tensors mean, nor how much memory there is (the plugin
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 
 import numpy as np
@@ -30,6 +31,19 @@ def from_host(array: Array, dtype: DType, device: torch.device) -> torch.Tensor:
     made = torch.empty(array.shape, dtype=TORCH_OF[dtype])
     np.copyto(_bits(made), array)
     return made if device.type == "cpu" else made.to(device)
+
+
+def borrowed(tensor: HostTensor) -> torch.Tensor:
+    """See a host's array as a tensor, for reading while the array lives and stays as it is.
+
+    Effects: aliases the array, where its elements lie one after the other; else a copy.
+    """
+    array, dtype = tensor.array, TORCH_OF[tensor.dtype]
+    if not array.size or not array.flags.c_contiguous:
+        return from_host(array, tensor.dtype, torch.device("cpu"))
+    # torch warns of each array that is read-only, as those of mapped files are
+    lent = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    return torch.frombuffer(lent, dtype=dtype).view(tensor.shape)
 
 
 def to_host(tensor: torch.Tensor) -> HostTensor:

@@ -277,11 +277,15 @@ class TorchPlatform:
         return state_copy(spec)
 
     @hookimpl
-    def bind_state_mixer(self, spec: MixerSpec) -> StateKernel | None:
+    def bind_state_mixer(self, spec: MixerSpec, context: DeviceContext) -> StateKernel | None:
         """Give a convolution or a scan, in known shapes where the device wants them."""
+        from octavo_torch.context import opened
         from octavo_torch.ops.scans import bind_state_mixer
 
-        return bind_state_mixer(spec, is_by_size=self._shapes is not None)
+        is_invariant = opened(context).batch_invariant
+        return bind_state_mixer(
+            spec, is_by_size=self._shapes is not None, is_invariant=is_invariant
+        )
 
     @hookimpl
     def bind_model(self, spec: ForeignSpec, context: DeviceContext) -> ForeignModel | Unsupported:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, StateKernel
 from octavo_platforms.specs import AttentionSpec, OpSpec
+from octavo_platforms.tensor import HostTensor
 from octavo_torch.context import opened
-from octavo_torch.memory import tensor_of
+from octavo_torch.memory import borrowed, tensor_of
 from octavo_torch.ops import choice
 from octavo_torch.ops.attention import attention as paged_attention
 from octavo_torch.ops.attention import sdpa_decode
@@ -49,12 +50,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def packed_linear() -> Kernel:
     """Make a product on a weight packed once."""
+    return Kernel(name="cpu.packed_linear", run=linear, pack=_packed, pack_host=_packed_from_host)
 
-    def pack(weight: DeviceTensor) -> DeviceTensor:
-        with torch.inference_mode():
-            return DeviceTensor(_pack(tensor_of(weight)))
 
-    return Kernel(name="cpu.packed_linear", run=linear, pack=pack)
+def _packed(weight: DeviceTensor) -> DeviceTensor:
+    with torch.inference_mode():
+        return DeviceTensor(_pack(tensor_of(weight)))
+
+
+def _packed_from_host(weight: HostTensor) -> DeviceTensor:
+    """Pack a host's array as it lies, which is read once and copied nowhere else."""
+    return _packed(DeviceTensor(borrowed(weight)))
 
 
 def shared_linear() -> Kernel:

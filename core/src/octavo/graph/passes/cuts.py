@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from octavo_platforms.graph import Graph, Node, StateType, Value
+from octavo_platforms.graph import Graph, Node, StateType, Value, attrs_of
 from octavo_platforms.program import ProgramDef
 
 Role = Literal["column", "row", "vocabulary"]
@@ -32,7 +32,8 @@ class Tie:
 
     `weights` are operands that have rows for each head, which a rank has for its own heads; one
     of `shared_axes` axes is the same for all heads, and whole.
-    `heads_only` says that this holds where heads have an axis of their own.
+    `heads_only` says that this holds where heads have an axis of their own, or where rows fall
+    into equal sections.
     """
 
     operands: tuple[int, ...] = (0,)
@@ -57,6 +58,9 @@ TIES: Mapping[str, Tie] = MappingProxyType(
         "gelu_tanh": Tie(),
         "relu": Tie(),
         "scale": Tie(),
+        "sigmoid": Tie(),
+        "clamp": Tie(),
+        "add": Tie((0, 1)),
         "kv_write": Tie((0, 1, 3)),
         "state_copy": Tie((2,)),
         "attention": Tie((0, 4), weights=(5,)),
@@ -66,6 +70,8 @@ TIES: Mapping[str, Tie] = MappingProxyType(
     }
 )
 LINEAR = frozenset({"linear", "grouped_linear"})
+BIAS_OF: Mapping[str, int] = MappingProxyType({"linear": 2, "grouped_linear": 3})
+"""Which operand of a layer is its bias."""
 LOGITS_READERS = frozenset(
     {"sample", "mask_logits", "score", "bias_logits", "penalise_logits", "truncate_logits"}
 )
@@ -158,7 +164,7 @@ class Cuts:
                     self.uses.setdefault(view.weights[value], []).append(Use(entry, node, operand))
                 elif operand not in tied and (node.op not in LINEAR or operand != 0):
                     self._whole.add(self._key(entry, value))
-            if node.op == "silu_gate" and view.makers.get(node.inputs[0]) not in LINEAR:
+            if view.sections(node) > 1 and not view.is_made_for(node):
                 self._whole.add((entry, node.inputs[0]))
 
     def _settle(self) -> None:
@@ -215,9 +221,25 @@ class View:
         tie = TIES.get(node.op)
         if tie is None:
             return ()
-        if tie.heads_only and len(self.graph.tensor_type(node.inputs[0]).shape) != 3:
+        if tie.heads_only and not self._has_heads(node) and self.sections(node) == 1:
             return ()
         return tie.operands
+
+    def sections(self, node: Node) -> int:
+        """Count the equal parts that an op takes rows apart into, each of which ranks share out."""
+        if node.op == "silu_gate":
+            return 2
+        sizes = attrs_of(node).get("sizes") if node.op == "split" else None
+        is_even = isinstance(sizes, tuple) and len(set(sizes)) == 1 and not self._has_heads(node)
+        return len(sizes) if is_even and isinstance(sizes, tuple) else 1
+
+    def is_made_for(self, node: Node) -> bool:
+        """Tell whether a layer makes what an op reads, for that op alone."""
+        made = node.inputs[0]
+        return self.makers.get(made) in LINEAR and len(self.reads[made]) == 1
+
+    def _has_heads(self, node: Node) -> bool:
+        return len(self.graph.tensor_type(node.inputs[0]).shape) == 3
 
     def readers(self, value: Value) -> Iterator[tuple[Node, int]]:
         """Walk the reads of a value, and of what is made of it alone, head by head."""

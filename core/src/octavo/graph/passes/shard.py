@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from octavo.errors import OperatorError
-from octavo.graph.passes.cuts import SHARED_HEADS, TIES, Cuts, Use
+from octavo.graph.passes.cuts import BIAS_OF, SHARED_HEADS, TIES, Cuts, Use
 from octavo.graph.passes.rewrite import Copy
 from octavo_platforms.graph import Attr, Graph, GraphWriter, Node, TensorType, Value, attrs_of
 from octavo_platforms.ops.op import fixed
@@ -80,13 +80,15 @@ class _Shard:
         if role is None:
             return weight
         uses = self.cuts.uses[weight.name]
-        if role == "row" and uses[0].operand == 2:
+        layer = uses[0].node.op
+        is_bias = uses[0].operand == BIAS_OF.get(layer)
+        if role == "row" and is_bias:
             return replace(weight, recipe=Once(weight.recipe, self.group))
         if role == "row":
             axis = len(weight.shape) - 1
             parts = self._parts(weight.shape[axis], f"features that '{weight.name}' reads")
             return self._cut(weight, axis, parts)
-        axis = 1 if len(weight.shape) == 3 else 0
+        axis = 1 if layer == "grouped_linear" else 0
         if role == "vocabulary":
             return self._cut(weight, axis, self.ranks)
         return self._column(weight, axis, uses)
@@ -100,9 +102,9 @@ class _Shard:
             raise OperatorError(f"'{weight.name}' is read as heads in several ways: {found}")
         heads, is_shared = found.pop()
         for use in uses:
-            reads = self.cuts.views[use.entry].reads.get(use.node.outputs[0], [])
-            if any(node.op == "silu_gate" for node, _ in reads):
-                sections = 2
+            view = self.cuts.views[use.entry]
+            reads = view.reads.get(use.node.outputs[0], [])
+            sections = max([sections, *(view.sections(node) for node, _ in reads)])
         if heads is None:
             what, count = f"features that '{weight.name}' makes", rows // sections
         else:
@@ -200,14 +202,16 @@ class _Entry:
 
     def _emit(self, node: Node) -> None:
         """Write a node for local shapes."""
-        attrs = attrs_of(node)
+        emit, attrs = self._copy.emit(node.scope), attrs_of(node)
         if "num_kv_heads" in attrs:
             heads = attrs["num_kv_heads"]
             assert isinstance(heads, int), "its shape rule has seen it"
             attrs["num_kv_heads"] = self._shard.kv_heads(heads)
-        made = self._copy.emit(node.scope)(
-            node.op, *(self._copy.at[value] for value in node.inputs), **attrs
-        )
+        if node.op == "split" and (sections := self._view.sections(node)) > 1:
+            rows = emit.type_of(self._copy.at[node.inputs[0]])
+            assert isinstance(rows, TensorType), "its shape rule has seen it"
+            attrs["sizes"] = (fixed(rows.shape[1]) // sections,) * sections
+        made = emit(node.op, *(self._copy.at[value] for value in node.inputs), **attrs)
         self._copy.at.update(zip(node.outputs, made, strict=True))
 
     def _sum(self, node: Node) -> None:

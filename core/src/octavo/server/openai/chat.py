@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
+from pydantic import model_validator
 
-from octavo.asking import conversation_ids
+from octavo.errors import ClientError
 from octavo.outputs import OutputText
+from octavo.server.openai.conversation import ConversationBody, ids_of
 from octavo.server.openai.generation import (
     Generation,
     check_choices,
@@ -19,10 +22,58 @@ from octavo.server.openai.generation import (
     opened,
     respond,
 )
-from octavo.server.openai.protocol import ChatBody
+from octavo.server.openai.protocol import (
+    CHAT_NEUTRAL,
+    NEUTRAL,
+    Count,
+    Flag,
+    GenerationBody,
+    Logprobs,
+    without_neutral,
+)
 from octavo.server.openai.telling import Json, Teller, Told
 from octavo.server.served import Served
 from octavo.server.sse import quoted
+
+
+class ChatBody(ConversationBody, GenerationBody):
+    """The body of POST /v1/chat/completions."""
+
+    max_completion_tokens: Count | None = None
+    logprobs: Flag | None = False
+    top_logprobs: Logprobs | None = None
+    add_special_tokens: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, body: object) -> object:
+        return without_neutral(body, {**NEUTRAL, **CHAT_NEUTRAL})
+
+    @model_validator(mode="after")
+    def _newer_name_wins(self) -> ChatBody:
+        if self.max_completion_tokens is not None:
+            self.max_tokens = self.max_completion_tokens
+        if self.top_logprobs and not self.logprobs:
+            raise ClientError(
+                "'top_logprobs' says how many logprobs to give, but 'logprobs' is not true.",
+                param="top_logprobs",
+            )
+        return self
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """Give how many likeliest ids are told of each token, None for no logprobs at all."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Give how the client knows what is refused under another name."""
+        known = {**super().names, "prompt": "messages"}
+        if self.top_logprobs:
+            known["logprobs"] = "top_logprobs"
+        if self.max_completion_tokens is not None:
+            known["max_tokens"] = "max_completion_tokens"
+        return known
 
 
 def router(served: Served) -> APIRouter:
@@ -36,12 +87,7 @@ def router(served: Served) -> APIRouter:
         with in_words_of(body):
             params = body.sampling(served.model.default_sampling, max_tokens=None)
             check_choices(served, 1, params)
-            ids = conversation_ids(
-                served.model,
-                [message.for_template() for message in body.messages],
-                add_generation_prompt=body.add_generation_prompt,
-                extra=body.chat_template_kwargs,
-            )
+            ids = await ids_of(served, body, add_special_tokens=body.add_special_tokens)
             answer = ChatAnswer(served, body.told)
             generation = Generation(served, answer.id, [ids], params, body)
             return await respond(http, generation, answer, stream=bool(body.stream))

@@ -19,7 +19,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from octavo.asking import SamplingParams
-from octavo.errors import ClientError
+from octavo.errors import ClientError, InternalError
 from octavo.outputs import OutputText
 from octavo.process.stream import Piece
 from octavo.prompts import ask_ids
@@ -100,14 +100,23 @@ class Generation:
     async def accepted(self) -> None:
         """Wait until the engine took the prompts and made a first token.
 
-        Raises: what refused a prompt; there is still time for a status.
+        Raises: what refused a prompt, or that no token could be made; there is still time for a
+            status.
         """
         await self._stream.ready()
+        for output in self._outputs:
+            if not output.token_ids:
+                check_end(output)
 
     async def finish(self) -> None:
-        """Wait until every choice has ended."""
+        """Wait until every choice has ended.
+
+        Raises: what broke one of them.
+        """
         while self._stream.is_open:
-            await self._stream.take()
+            for piece in await self._stream.take():
+                if piece.is_last:
+                    check_end(self._outputs[piece.index])
 
     def close(self) -> None:
         """End what has not ended; harmless at any time."""
@@ -139,28 +148,28 @@ class Generation:
         unopened = set(range(len(outputs)))
         sent = [0] * len(outputs)
         tail = ', "usage": null}' if body.wants_usage else "}"
-        while self._stream.is_open:
-            with in_words_of(body):
-                pieces = _joined(await self._stream.take())
-            for piece in pieces:
-                index, output = piece.index, outputs[piece.index]
-                if self._is_echo_alone:
-                    piece = replace(piece, text="", num_tokens=0)
-                if unopened and index in unopened:
-                    unopened.remove(index)
-                    opening = wire.opening(index, firsts[index])
-                    if opening is not None:
-                        yield frame(opening + (self._counting(sent) or tail))
-                first, sent[index] = sent[index], sent[index] + piece.num_tokens
-                if counts_always:
-                    tail = self._counting(sent)
-                if is_told and (piece.text or piece.num_tokens):
-                    part = slice(first, sent[index])
-                    yield frame(wire.told(index, output, piece.text, part) + tail)
-                elif piece.text:
-                    yield frame(wire.text(index, piece.text) + tail)
-                if piece.is_last:
-                    yield frame(wire.ending(index, output) + tail)
+        with in_words_of(body):
+            while self._stream.is_open:
+                for piece in _joined(await self._stream.take()):
+                    index, output = piece.index, outputs[piece.index]
+                    if self._is_echo_alone:
+                        piece = replace(piece, text="", num_tokens=0)
+                    if unopened and index in unopened:
+                        unopened.remove(index)
+                        opening = wire.opening(index, firsts[index])
+                        if opening is not None:
+                            yield frame(opening + (self._counting(sent) or tail))
+                    first, sent[index] = sent[index], sent[index] + piece.num_tokens
+                    if counts_always:
+                        tail = self._counting(sent)
+                    if is_told and (piece.text or piece.num_tokens):
+                        part = slice(first, sent[index])
+                        yield frame(wire.told(index, output, piece.text, part) + tail)
+                    elif piece.text:
+                        yield frame(wire.text(index, piece.text) + tail)
+                    if piece.is_last:
+                        check_end(output)
+                        yield frame(wire.ending(index, output) + tail)
         if body.wants_usage:
             yield frame(wire.usage(self.usage()))
 
@@ -210,6 +219,19 @@ def check_choices(served: Served, num_prompts: int, params: SamplingParams) -> N
     served.engine.check_admission(count)
 
 
+def check_end(output: OutputText) -> None:
+    """Check that an output did not end in an error; a client must not take it for an answer.
+
+    Raises: InternalError.
+    """
+    if output.finish_reason == "error":
+        raise InternalError(
+            f"After {len(output.token_ids)} tokens the model gave no number that a token could be "
+            "chosen by, so this request was ended. Send it again; where that fails too, the model "
+            "or its quantisation cannot compute it."
+        )
+
+
 @contextmanager
 def in_words_of(body: GenerationBody) -> Iterator[None]:
     """Let what is refused within be named as the client named it."""
@@ -225,8 +247,10 @@ def in_words_of(body: GenerationBody) -> Iterator[None]:
         raise renamed from refusal
 
 
-def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+def _joined(pieces: Sequence[Piece]) -> Sequence[Piece]:
     """Join what came together for one choice, so that it is sent as one chunk."""
+    if len(pieces) == 1:
+        return pieces
     joined: dict[int, Piece] = {}
     for piece in pieces:
         before = joined.get(piece.index)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,20 +48,18 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 }
 
 CHAT_NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "continue_final_message": (False,),
-    "documents": ([],),
-    "reasoning_effort": (),
     "include_reasoning": (True,),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
     "verbosity": (),
     "web_search_options": (),
+    "echo": (False,),
+    "return_prompt_text": (False,),
+    "media_io_kwargs": (),
+    "mm_processor_kwargs": (),
 }
 
 WHY: Mapping[str, str] = {
@@ -238,71 +236,6 @@ class CompletionBody(GenerationBody):
             return params
         widest = ALL_LOGPROBS if ALL_LOGPROBS in counts else max(counts)
         return replace(params, prompt_logprobs=widest)
-
-
-class TextPart(Body):
-    """A part of a message's content. Only text is offered."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(BaseModel):
-    """One message of a conversation. Further keys reach the chat template as they are."""
-
-    model_config = ConfigDict(extra="allow")
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
-
-    def for_template(self) -> dict[str, object]:
-        """Give the message as a template reads it, the text of its parts joined."""
-        message = self.model_dump(exclude_none=True)
-        if isinstance(self.content, list):
-            message["content"] = "".join(part.text for part in self.content)
-        message.setdefault("content", "")
-        return message
-
-
-class ChatBody(GenerationBody):
-    """The body of POST /v1/chat/completions."""
-
-    messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: Count | None = None
-    logprobs: Flag | None = False
-    top_logprobs: Logprobs | None = None
-    add_generation_prompt: Flag = True
-    chat_template_kwargs: dict[str, object] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_by_name(cls, body: object) -> object:
-        return without_neutral(body, {**NEUTRAL, **CHAT_NEUTRAL})
-
-    @model_validator(mode="after")
-    def _newer_name_wins(self) -> ChatBody:
-        if self.max_completion_tokens is not None:
-            self.max_tokens = self.max_completion_tokens
-        if self.top_logprobs and not self.logprobs:
-            raise ClientError(
-                "'top_logprobs' says how many logprobs to give, but 'logprobs' is not true.",
-                param="top_logprobs",
-            )
-        return self
-
-    @property
-    def num_logprobs(self) -> int | None:
-        """Give how many likeliest ids are told of each token, None for no logprobs at all."""
-        return (self.top_logprobs or 0) if self.logprobs else None
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """Give how the client knows what is refused under another name."""
-        known = {**super().names, "prompt": "messages"}
-        if self.top_logprobs:
-            known["logprobs"] = "top_logprobs"
-        if self.max_completion_tokens is not None:
-            known["max_tokens"] = "max_completion_tokens"
-        return known
 
 
 def without_neutral(body: object, neutral: Mapping[str, tuple[object, ...]]) -> object:

@@ -27,7 +27,7 @@ tensor, and what was expected and found; and what had been placed until then is 
 
 What nobody can see in a file are numbers that are wrong and finite: two tensors of one shape that
 were exchanged, or a block of zeros in place of weights. Compare the files' hashes with those of
-where they came from.
+where they came from. What holds each quantised scheme is on a page of its own, quantised.md.
 
 This page is made by loading a broken toy in each of these ways:
 `python -m octavo.testing.broken.page docs/checkpoints.md`.

@@ -22,6 +22,7 @@ GENERATORS: Mapping[str, Callable[[], ProgramDef]] = MappingProxyType(
         "latent": lambda: latent.program(llama.spec(), limits=LIMITS),
         "experts": lambda: experts.program(llama.spec(), limits=LIMITS),
         "recurrent": lambda: recurrent.program(llama.spec(), limits=LIMITS),
+        "alone": lambda: recurrent.alone(llama.spec(), limits=LIMITS),
         "windows": lambda: windows.program(llama.spec(), limits=LIMITS),
     }
 )

@@ -27,6 +27,7 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
+    need_axes,
     scales,
     stems,
 )
@@ -55,6 +56,7 @@ def _made(source: FileSource, stem: str) -> Made:
         f"{stem}.{part}" for part in ("qweight", "qzeros", "scales")
     )
     need(source, "AWQ", *names)
+    need_axes(source, "AWQ", 2, *names)
     (n_in, words), (groups, n_out) = source.shape(weight), source.shape(scale)
     if words * _PER_WORD != n_out or source.shape(zero) != (groups, words) or n_in % groups:
         raise misfit(source, "AWQ", *names)

@@ -86,8 +86,10 @@ def _blocks(source: FileSource, name: str, kind: str) -> Made:
     nested = present(source, f"{name}.nested_absmax", f"{name}.nested_quant_map")
     blocks = -(-prod(shape) // whole(said, "blocksize"))
     stored = -(-prod(shape) // 2)
-    if prod(source.shape(name)) != stored or source.shape(parts[2]) != (blocks,):
-        raise misfit(source, f"{kind} of the shape {list(shape)}", *parts[:3])
+    inner = -(-blocks // whole(said, "nested_blocksize")) if nested else 0
+    is_fit = not nested or source.shape(nested[0]) == (inner,)
+    if prod(source.shape(name)) != stored or source.shape(parts[2]) != (blocks,) or not is_fit:
+        raise misfit(source, f"{kind} of the shape {list(shape)}", *parts[:3], *nested[:1])
     opened = partial(_open, source, name, said, shape, nested)
     return Made(shape, (*parts, *nested), opened)
 

@@ -1,4 +1,4 @@
-"""compressed-tensors: integers packed or plain, fp8, and floats of four bits.
+"""compressed-tensors: integers packed or plain, and floats of eight, six and four bits.
 
     packed      weight = (code - 2 ** (bits - 1) - zero) * scale      codes along a row, in words
     plain       weight = (code - zero) * scale                        int8 or fp8
@@ -6,7 +6,7 @@
 Scales are for a tensor, a row, groups of a row or blocks. Which layers are left out shows in what
 is stored. Packed zeros are packed along the rows of the layer, less as much as codes.
 
-Source: github.com/neuralmagic/compressed-tensors, compressors/quantized_compressors.
+Source: github.com/vllm-project/compressed-tensors, `compressors`.
 Knows nothing of models.
 """
 
@@ -47,9 +47,11 @@ _FORMATS = (
     "pack-quantized",
     "nvfp4-pack-quantized",
     "mxfp4-pack-quantized",
+    "mxfp6-pack-quantized",
+    "mxfp8-quantized",
     "mixed-precision",
 )
-_BITS = (2, 4, 8)
+_BITS = tuple(range(1, 9))
 _WORD, _SCALE, _SHAPE = ".weight_packed", ".weight_scale", ".weight_shape"
 
 

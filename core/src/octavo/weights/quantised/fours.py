@@ -1,12 +1,12 @@
-"""Floats of four bits: mxfp4 as GPT-OSS stores it, and nvfp4.
+"""Floats of four bits, and of six: mxfp4 and mxfp6, mxfp4 as GPT-OSS stores it, and nvfp4.
 
-    mxfp4    weight = code * 2 ** (byte - 127)             a byte for 32 numbers of a row
+    mxfp     weight = code * 2 ** (byte - 127)             a byte for 32 numbers of a row
     nvfp4    weight = code * scale * scale_of_the_tensor   an fp8 scale for 16 numbers of a row
 
 GPT-OSS stores its experts as [X, N, G, 16] bytes, and its plain form has them as [X, K, N].
 
 Source: OCP Microscaling Formats 1.0; openai/gpt-oss, `weights.py`; transformers, `mxfp4`;
-    NVIDIA ModelOpt, "NVFP4"; compressed-tensors, `nvfp4_pack_quantized` and its mxfp4 sibling.
+    NVIDIA ModelOpt, "NVFP4"; compressed-tensors, `nvfp4` and its siblings `mxfp4`, `mxfp6`.
 Knows nothing of which layers have them.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
-from octavo.weights.quantised.bits import fours, powers
+from octavo.weights.quantised.bits import fours, sixes
 from octavo.weights.quantised.scaled import block_size, scale_of, scaled
 from octavo.weights.quantised.scheme import (
     Config,
@@ -61,31 +61,34 @@ def build_modelopt(source: FileSource, config: Config) -> Scheme:
 
 
 def packed(source: FileSource, name: str, parts: tuple[str, ...], *, divides: bool = False) -> Made:
-    """Make a weight of pairs of floats in bytes, and its scales.
+    """Make a weight of floats of four or six bits in bytes, and its scales.
 
     `parts` are the bytes, their scales, and, for nvfp4, the tensor's own scale, by which
     compressed-tensors divides.
     """
     need(source, "float4", *parts)
     stored = source.shape(parts[0])
-    shape = (*stored[:-1], 2 * stored[-1])
+    has_six = len(parts) == 2 and source.shape(parts[1]) == (*stored[:-1], stored[-1] // 24)
+    shape = (*stored[:-1], stored[-1] * 4 // 3 if has_six else 2 * stored[-1])
     is_known = len(shape) > 1 and source.dtype(parts[0]) == "uint8"
     one = len(parts) < 3 or prod(source.shape(parts[2])) in (1, shape[0])
     if not is_known or not one or not fits(source.shape(parts[1]), shape, None):
-        raise misfit(source, f"floats of four bits for '{name}'", *parts)
+        raise misfit(source, f"floats of few bits for '{name}'", *parts)
     return Made(shape, parts, partial(_open, source, parts, shape, divides=divides))
 
 
 def _open(
     source: FileSource, parts: tuple[str, ...], shape: tuple[int, ...], *, divides: bool
 ) -> Rows:
+    """Open numbers of six bits where a byte holds one and a third of them, else of four."""
     stored, scale = array(source, parts[0]), scale_of(source, parts[1])
     if len(parts) > 2:
         own = scales(source, parts[2])
         own = own.reshape(-1, *[1] * (scale.ndim - 1)) if own.size > 1 else own.reshape(())
         scale = scale / own if divides else scale * own
     by = spread(scale, shape)
-    return lambda start, stop: fours(stored[start:stop]) * by(start, stop)
+    widened = fours if shape[-1] == 2 * stored.shape[-1] else sixes
+    return lambda start, stop: widened(stored[start:stop]) * by(start, stop)
 
 
 def _blocks(source: FileSource, name: str) -> Made:
@@ -102,11 +105,11 @@ def _blocks(source: FileSource, name: str) -> Made:
 
 
 def _open_blocks(source: FileSource, blocks: str, scale: str, *, is_stacked: bool) -> Rows:
-    stored, sizes = array(source, blocks), array(source, scale)
+    stored, sizes = array(source, blocks), scale_of(source, scale)
 
     def rows(start: int, stop: int) -> Floats:
         numbers = fours(stored[start:stop])
-        numbers *= powers(sizes[start:stop])[..., np.newaxis]
+        numbers *= sizes[start:stop][..., np.newaxis]
         flat = numbers.reshape(*numbers.shape[:-2], -1)
         return flat.swapaxes(1, 2) if is_stacked else flat
 

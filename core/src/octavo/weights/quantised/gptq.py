@@ -28,6 +28,7 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
+    need_axes,
     present,
     scales,
     stems,
@@ -60,6 +61,7 @@ def _made(source: FileSource, stem: str, group_size: int, less: int) -> Made:
     weight, zero, scale = (f"{stem}.{part}" for part in ("qweight", "qzeros", "scales"))
     need(source, "GPTQ", weight, zero, scale)
     index = present(source, f"{stem}.g_idx")
+    need_axes(source, "GPTQ", 2, weight, zero, scale)
     (words, n_out), (groups, found_out) = source.shape(weight), source.shape(scale)
     bits = _bits(source.shape(zero), n_out)
     if bits is None or found_out != n_out or source.shape(zero)[0] != groups:
@@ -73,8 +75,6 @@ def _made(source: FileSource, stem: str, group_size: int, less: int) -> Made:
 
 
 def _bits(zeros: tuple[int, ...], n_out: int) -> int | None:
-    if len(zeros) != 2:
-        return None
     return next((bits for bits in _BITS if -(-n_out * bits // 32) == zeros[1]), None)
 
 

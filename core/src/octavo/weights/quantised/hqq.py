@@ -1,9 +1,10 @@
-"""HQQ: codes of 1, 2, 4 or 8 bits in bytes, with a scale and a zero for each group of numbers.
+"""HQQ: codes of 1, 2, 3, 4 or 8 bits, with a scale and a zero for each group of numbers.
 
     weight = (code - zero) * scale
 
 Axis 1: the weight is seen as rows of a group each; axis 0: as columns of one. Of packed codes,
-the first part of all rows stands in the high bits of the bytes, the last in the low ones.
+the first part of all rows stands in the high bits of the bytes, the last in the low ones; ten of
+3 bits stand in a word of 32, where the last part may be short.
 
 Source: mobiusml/hqq, `core/quantize.py` (`HQQLinear.state_dict`) and `core/bitpack.py`.
 Knows nothing of how codes were found.
@@ -11,8 +12,10 @@ Knows nothing of how codes were found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 
@@ -31,8 +34,10 @@ from octavo.weights.quantised.scheme import (
     scales,
     stems,
 )
+from octavo_platforms.tensor import Array
 
-_BITS = (1, 2, 4, 8)
+_PER_STORED: Mapping[int, int] = MappingProxyType({1: 8, 2: 4, 3: 10, 4: 2, 8: 1})
+"""How many codes stand together, by their bits: ten of 3 bits in a word, the others in bytes."""
 
 
 def build(source: FileSource, config: Config) -> Scheme:
@@ -49,13 +54,16 @@ def _made(source: FileSource, stem: str) -> Made:
     shape = tuple(int(size) for size in array(source, said[0]).reshape(-1))
     bits, axis = (int(array(source, name).reshape(-1)[0]) for name in said[1:])
     groups = prod(source.shape(scale))
-    if bits not in _BITS or axis not in (0, 1) or source.dtype(code) != "uint8":
+    is_known = bits in _PER_STORED and source.dtype(code) == ("int32" if bits == 3 else "uint8")
+    if not is_known or axis not in (0, 1):
         raise ModelError(
             f"{source.file_of(code)}: '{code}' holds codes of {bits} bits along axis {axis} as "
-            f"{source.dtype(code)}; known for HQQ: {', '.join(map(str, _BITS))} bits in bytes, "
-            "axis 0 or 1. Use a checkpoint in this form."
+            f"{source.dtype(code)}; known for HQQ: 1, 2, 4 and 8 bits in bytes, 3 in "
+            "words, axis 0 or 1. Use a checkpoint in this form."
         )
-    if prod(source.shape(code)) * 8 // bits != prod(shape) or prod(shape) % groups:
+    held, row = source.shape(code), prod(source.shape(code)[1:])
+    short = held[0] * row * _PER_STORED[bits] - prod(shape)
+    if not 0 <= short < (10 * row if bits == 3 else 1) or prod(shape) % groups:
         raise misfit(source, f"HQQ of the shape {list(shape)}", code, scale)
     if source.shape(zero) != source.shape(scale):
         raise misfit(source, "HQQ", scale, zero)
@@ -68,7 +76,7 @@ def _is_own(name: str, stem: str) -> bool:
 
 
 def _open(source: FileSource, stem: str, bits: int, axis: int, shape: tuple[int, ...]) -> Rows:
-    codes = _codes(array(source, f"{stem}.W_q").view(np.uint8), bits)
+    codes = _codes(array(source, f"{stem}.W_q"), bits)
     scale = scales(source, f"{stem}.scale").reshape(-1)
     zero = scales(source, f"{stem}.zero").reshape(-1)
     columns, size = prod(shape[1:]), prod(shape) // len(scale)
@@ -84,7 +92,8 @@ def _open(source: FileSource, stem: str, bits: int, axis: int, shape: tuple[int,
     return rows
 
 
-def _codes(stored: Codes, bits: int) -> Codes:
-    mask = np.uint8((1 << bits) - 1)
-    parts = [(stored >> np.uint8(shift)) & mask for shift in range(8 - bits, -1, -bits)]
+def _codes(stored: Array, bits: int) -> Codes:
+    whole = stored.view("u4" if bits == 3 else "u1")
+    shifts = range((_PER_STORED[bits] - 1) * bits, -1, -bits)
+    parts = [((whole >> shift) & ((1 << bits) - 1)).astype(np.uint8) for shift in shifts]
     return np.concatenate(parts).reshape(-1)

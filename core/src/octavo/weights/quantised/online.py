@@ -1,7 +1,8 @@
 """Rounding at placement: linear layers as a format of few bits would have them.
 
     int8    a scale for each output, 127 steps either way
-    int4    a scale for 128 inputs of an output, 7 steps either way
+    int4    a scale for 128 inputs of an output, or 64 or 32 where these divide a row, 7 steps
+            either way; where none does, for all of them
     fp8     a scale for each output, floats of the kind e4m3
 
 By reference: what is placed are plain numbers again, so that any device shows what a format does
@@ -28,19 +29,21 @@ from octavo_platforms.program import ProgramDef
 from octavo_platforms.recipes import Join, Recipe, Reorder, Take, WeightSource, taken
 from octavo_platforms.tensor import DType, HostTensor, cast, host, to_float
 
-GROUP = 128
+GROUPS = (128, 64, 32)
 _LINEAR = ("linear", "grouped_linear")
 _LARGEST_E4M3, _FRACTION_BITS, _LOWEST_EXPONENT = 448.0, 3, -6
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How many inputs share a scale (None: all), its largest number, rounding, and its error.
+    """How many inputs share a scale (the first count that divides a row, else all), and the rest.
+
+    The rest is the largest number, rounding, and its error.
 
     The error is a share of the number, and never below a share of the scale.
     """
 
-    group: int | None
+    groups: tuple[int, ...]
     largest: float
     round: Callable[[Floats], Floats]
     share: float
@@ -61,9 +64,9 @@ def _e4m3(numbers: Floats) -> Floats:
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "int8": Format(None, 127.0, _whole, 0.0, 0.5),
-        "int4": Format(GROUP, 7.0, _whole, 0.0, 0.5),
-        "fp8": Format(None, _LARGEST_E4M3, _e4m3, 2.0**-4, 2.0**-10),
+        "int8": Format((), 127.0, _whole, 0.0, 0.5),
+        "int4": Format(GROUPS, 7.0, _whole, 0.0, 0.5),
+        "fp8": Format((), _LARGEST_E4M3, _e4m3, 2.0**-4, 2.0**-10),
     }
 )
 
@@ -139,7 +142,7 @@ class Rounded:
 
     def _rounded(self, name: str, numbers: Floats) -> Floats:
         each, n_in = self.format, numbers.shape[-1]
-        size = each.group if each.group and n_in % each.group == 0 else n_in
+        size = next((size for size in each.groups if n_in % size == 0), n_in)
         groups = numbers.reshape(*numbers.shape[:-1], n_in // max(1, size), size)
         largest = np.abs(groups).max(axis=-1, keepdims=True, initial=0)
         steps = (largest / np.float32(each.largest)).astype(np.float32)

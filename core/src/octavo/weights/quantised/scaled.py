@@ -26,6 +26,7 @@ from octavo.weights.quantised.scheme import (
     Made,
     Rows,
     Scheme,
+    all_finite,
     array,
     misfit,
     scales,
@@ -96,6 +97,7 @@ def _open(
 
 
 def scale_of(source: FileSource, name: str) -> Floats:
-    """Read scales, which are powers of two where they are stored as bytes."""
-    is_power = source.dtype(name) == "uint8"
-    return powers(array(source, name)) if is_power else scales(source, name)
+    """Read scales, which are powers of two where they are stored as bytes. Raises: ModelError."""
+    if source.dtype(name) != "uint8":
+        return scales(source, name)
+    return all_finite(source, name, powers(array(source, name)))

@@ -81,6 +81,12 @@ def misfit(source: FileSource, scheme: str, *names: str) -> ModelError:
     )
 
 
+def need_axes(source: FileSource, scheme: str, num_axes: int, *names: str) -> None:
+    """Refuse parts with another number of axes than the scheme's. Raises: ModelError."""
+    if any(len(source.shape(name)) != num_axes for name in names):
+        raise misfit(source, scheme, *names)
+
+
 def array(source: FileSource, name: str) -> Array:
     """Read a tensor of integers."""
     return source.read(name).array
@@ -91,7 +97,11 @@ def scales(source: FileSource, name: str) -> Floats:
 
     One scale that is not finite spoils a whole group of weights, and so all text.
     """
-    found = to_float(source.read(name))
+    return all_finite(source, name, to_float(source.read(name)))
+
+
+def all_finite(source: FileSource, name: str, found: Floats) -> Floats:
+    """Give scales back as they are. Raises: ModelError, where one is no finite number."""
     if not np.isfinite(found).all():
         raise ModelError(
             f"{source.file_of(name)}: the scales '{name}' are not all finite numbers. Fetch the "

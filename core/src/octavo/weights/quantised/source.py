@@ -19,7 +19,7 @@ from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.scheme import Made
 from octavo_platforms.program import WeightDef
 from octavo_platforms.recipes import WeightSource, taken
-from octavo_platforms.tensor import DType, HostTensor, cast, host, is_float, storage
+from octavo_platforms.tensor import DType, HostTensor, host, is_float, put, storage
 
 RUN_NUMBERS = 1 << 18
 """How many numbers are in flight as float32, where a row has fewer."""
@@ -70,14 +70,26 @@ class Dequantised:
         """
         if name not in self.made:
             return self.stored.read(name)
-        made, dtype = self.made[name], self.dtype(name)
-        found = np.empty(made.shape, storage(dtype))
+        dtype = self.dtype(name)
+        found = HostTensor(np.empty(self.made[name].shape, storage(dtype)), dtype)
+        self.fill(name, found)
+        return found
+
+    def fill(self, name: str, into: HostTensor) -> None:
+        """Read one tensor into an array.
+
+        Effects: holds its stored parts and a run of rows, until it returns.
+        Raises: ModelError, for parts that cannot be right.
+        """
+        if name not in self.made:
+            self.stored.fill(name, into)
+            return
+        made = self.made[name]
         rows = made.open()
         step = max(1, RUN_NUMBERS // max(1, prod(made.shape[1:])))
         for start in range(0, made.shape[0], step):
             stop = min(start + step, made.shape[0])
-            found[start:stop] = cast(host(rows(start, stop)), dtype).array
-        return HostTensor(found, dtype)
+            put(host(rows(start, stop)), HostTensor(into.array[start:stop], into.dtype))
 
 
 def delivered(source: WeightSource, weights: Iterable[WeightDef]) -> WeightSource:

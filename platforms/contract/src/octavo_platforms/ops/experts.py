@@ -18,7 +18,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from octavo_platforms.graph import TensorType, ValueType
-from octavo_platforms.ops.op import Attrs, Op, expect, fixed, integer, multiple, real, tensor
+from octavo_platforms.ops.op import (
+    Attrs,
+    Op,
+    ShapeError,
+    expect,
+    fixed,
+    integer,
+    multiple,
+    real,
+    tensor,
+)
+
+Score = Literal["softmax", "sigmoid", "near"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +39,8 @@ class Routing:
 
     top_k: int
     renormalise: bool
-    score: Literal["softmax", "sigmoid"] = "softmax"
+    score: Score = "softmax"
+    nearness: float = 0.0
     groups: int = 1
     top_groups: int = 1
     group_score: Literal["best", "two best"] = "best"
@@ -37,34 +50,47 @@ class Routing:
 def routing_of(attrs: Attrs) -> Routing:
     """Read the attributes of `route`. Raises: ShapeError."""
     expect(isinstance(attrs.get("renormalise"), bool), "'renormalise' has to be true or false")
-    score = attrs.get("score", "softmax")
     group_score = attrs.get("group_score", "best")
-    expect(score in ("softmax", "sigmoid"), "'score' has to be softmax or sigmoid")
     expect(group_score in ("best", "two best"), "'group_score' has to be best or two best")
     found = Routing(
         top_k=integer(attrs, "top_k"),
         renormalise=bool(attrs["renormalise"]),
-        score="sigmoid" if score == "sigmoid" else "softmax",
+        score=_score(attrs),
+        nearness=real({"nearness": 0.0, **attrs}, "nearness"),
         groups=integer({"groups": 1, **attrs}, "groups"),
         top_groups=integer({"top_groups": 1, **attrs}, "top_groups"),
         group_score="two best" if group_score == "two best" else "best",
         factor=real({"factor": 1.0, **attrs}, "factor"),
     )
     expect(0 < found.top_groups <= found.groups, "'top_groups' has to be at most 'groups'")
+    if found.score == "near":
+        expect(found.nearness >= 0, "'nearness' cannot be negative")
+        expect(not found.renormalise and found.groups == 1, "near shares know no others, no groups")
     return found
+
+
+def _score(attrs: Attrs) -> Score:
+    match attrs.get("score", "softmax"):
+        case "softmax" | "sigmoid" | "near" as score:
+            return score
+        case other:
+            raise ShapeError(f"'score' has to be softmax, sigmoid or near, not {other!r}")
 
 
 def _route(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     """Logits [T, X], bias [X] or absent -> ids int32 [T, k], weights [T, k].
 
     A share is an expert's part of the softmax over all, or the sigmoid of its own logit, in
-    float32. Chosen are the k largest shares, the largest first and of equal ones the lowest id;
-    with a bias, by share and bias together; with `groups`, only from the `top_groups` best of as
-    many equal runs of experts, of equal ones the first, a group being as good as its best
-    expert or as its two best together. A weight is the expert's share, or its part of the chosen
-    ones' shares where `renormalise` says so, times `factor`; no weight knows the bias.
+    float32; or, `near`, its part of the softmax over experts that were not chosen before it and
+    whose logits l are near its own b: b - l <= nearness * max(b, |l|). Chosen are the k largest
+    shares, or where they are near the k largest logits, the largest first and of equal ones the
+    lowest id; with a bias, by share and bias together; with `groups`, only from the `top_groups`
+    best of as many equal runs of experts, of equal ones the first, a group being as good as its
+    best expert or as its two best together. A weight is the expert's share, or its part of the
+    chosen ones' shares where `renormalise` says so, times `factor`; no weight knows the bias.
 
-    Attributes: as `Routing` has them; all but the first two may be absent.
+    Attributes: as `Routing` has them; all but the first two may be absent. Shares that are near
+    know no bias.
     """
     logits, routing = tensor(types, 0), routing_of(attrs)
     count, groups = routing.top_k, routing.groups
@@ -77,6 +103,7 @@ def _route(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
         expect(num_experts // groups > 1, "groups of one expert have no two best ones")
     if len(types) == 2:
         bias = tensor(types, 1)
+        expect(routing.score != "near", "shares that are near know no bias")
         expect(bias.shape == logits.shape[1:], f"the bias {bias} does not fit {logits}")
     shape = (logits.shape[0], count)
     return TensorType(shape, "int32"), TensorType(shape, logits.dtype)

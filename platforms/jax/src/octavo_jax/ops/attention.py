@@ -74,12 +74,15 @@ class Tiles(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """What asks. Shapes: rows [N, K, G, D]; position [N, 1, G], -1 for padding."""
+    """What asks, and the first position that each may see, None for all before it.
+
+    Shapes: rows [N, K, G, D]; position and first [N, 1, G], position -1 for padding.
+    """
 
     rows: Array
     position: Array
+    first: Array | None
     scale: float
-    window: int | None
     softcap: float | None
 
 
@@ -136,10 +139,13 @@ def attend_tiles(
     window: int | None,
     softcap: float | None = None,
     sinks: Array | None = None,
+    first: Array | None = None,
 ) -> Array:
     """Attend each token of a tile to the positions up to the one that the tile says it has.
 
-    Shapes: as `attention`; what padding gives is undefined.
+    `first` is from which position on, where neither a window nor the beginning says it.
+
+    Shapes: as `attention`; first [N, Q]; what padding gives is undefined.
     """
     num_heads, width = q.shape[1:]
     block_size, num_kv_heads = state[0].shape[1:3]
@@ -147,16 +153,18 @@ def attend_tiles(
     group = num_heads // num_kv_heads
     queries = take(q, tiles.token).reshape(num_tiles, tile_tokens, num_kv_heads, group, width)
     queries = queries.swapaxes(1, 2).reshape(num_tiles, num_kv_heads, -1, width)
+    if window is not None:
+        first = tiles.position - (window - 1)
     seen = jnp.repeat(tiles.position, group, axis=1)[:, None]
+    since = None if first is None else jnp.repeat(first, group, axis=1)[:, None]
     chunk = max(1, min(CHUNK_SLOTS // block_size, block_table.shape[1]))
     table = take(_widened(block_table, chunk), tiles.request)
 
     def step(index: Array | int, sums: Sums) -> Sums:
         blocks = lax.dynamic_slice_in_dim(table, index * chunk, chunk, axis=1)
-        first = index * chunk * block_size
         planes = [_gathered(plane, blocks) for plane in state]
-        asking = Queries(queries, seen, scale, window, softcap)
-        return _attended(asking, planes[0], planes[-1], first, sums)
+        asking = Queries(queries, seen, since, scale, softcap)
+        return _attended(asking, planes[0], planes[-1], index * chunk * block_size, sums)
 
     shape = queries.shape[:3]
     sums = _at_first((*shape, width), group, sinks)
@@ -212,9 +220,9 @@ def _attended(queries: Queries, keys: Array, values: Array, first: Array | int, 
     positions = first + jnp.arange(keys.shape[1], dtype=jnp.int32)
     last = jnp.max(queries.position, axis=(1, 2))
     is_read = positions <= last[:, None]
-    if queries.window is not None:
-        asking = jnp.where(queries.position < 0, last[:, None, None], queries.position)
-        is_read &= positions > jnp.min(asking, axis=(1, 2))[:, None] - queries.window
+    if queries.first is not None:
+        asking = jnp.where(queries.position < 0, last[:, None, None], queries.first)
+        is_read &= positions >= jnp.min(asking, axis=(1, 2))[:, None]
     values = jnp.where(is_read[:, :, None, None], values, 0).astype(jnp.float32)
 
     scores = jnp.einsum(
@@ -225,8 +233,8 @@ def _attended(queries: Queries, keys: Array, values: Array, first: Array | int, 
         preferred_element_type=jnp.float32,
     )
     is_seen = positions <= queries.position[..., None]
-    if queries.window is not None:
-        is_seen &= positions > queries.position[..., None] - queries.window
+    if queries.first is not None:
+        is_seen &= positions >= queries.first[..., None]
     scores = scores * jnp.float32(queries.scale)
     if queries.softcap is not None:
         cap = jnp.float32(queries.softcap)

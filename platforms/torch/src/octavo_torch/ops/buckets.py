@@ -7,9 +7,10 @@ and many waste calls. Requests with more new tokens are attended to one by one.
     lengths in blocks   40 39 37 | 21 20 | 6 5 5 3       three buckets
 
 Everything follows from host arrays. What a gathered bucket holds beyond a request's context
-is made harmless: padding reads a block that is full of valid slots, and `tail` names the
-slots of last blocks that nobody has written. With a window, a request's context starts with
-the first block that any of its new tokens sees.
+is made harmless: padding reads the request's own first block, which is full of valid slots, and
+`tail` names the slots that nobody has written, of last blocks and of first ones that are not
+full. A mate's slots are never read: a weight of zero makes no number of what is none. With a
+window, a request's context starts with the first block that any of its new tokens sees.
 
 Knows nothing of layouts or of how a bucket is attended to.
 """
@@ -129,11 +130,12 @@ class Sorter:
         own_blocks = -(-own // size)
         width = int(own_blocks.max())
         blocks = table[part, :width].astype(np.int64)
-        # Where there is padding, the longest request has more than one block: its first is full.
-        blocks[np.arange(width) >= own_blocks[:, None]] = table[part[np.argmax(own)], 0]
+        # Padding reads the request's own first block, so that no mate's numbers come near it.
+        blocks = np.where(np.arange(width) >= own_blocks[:, None], blocks[:, :1], blocks)
         context = int(own[0]) if len(part) == 1 else width * size
-        past = own[:, None] + np.arange(size)
-        rest = past < np.minimum(own_blocks * size, context)[:, None]
+        ends = np.where(own < size, width, own_blocks) * size
+        past = own[:, None] + np.arange(int((ends - own).max()))
+        rest = past < np.minimum(ends, context)[:, None]
         tail = (past + np.arange(len(part))[:, None] * (width * size))[rest]
         mask = None
         window = context if self.window is None else self.window

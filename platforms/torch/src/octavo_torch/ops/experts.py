@@ -28,6 +28,9 @@ def _route(spec: OpSpec) -> Kernel:
 
     def run(logits: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
         wide = logits.float()
+        if routing.score == "near":
+            order, found = _nearest(wide, routing)
+            return order.int(), (found * routing.factor).to(logits.dtype)
         shares = torch.softmax(wide, -1) if routing.score == "softmax" else torch.sigmoid(wide)
         # Without a bias logits choose: shares that lie close together may round to the same.
         by = wide if bias is None else shares + bias.float()
@@ -44,6 +47,23 @@ def _route(spec: OpSpec) -> Kernel:
         return order.int(), (found * routing.factor).to(logits.dtype)
 
     return Kernel(name="torch.route", run=run)
+
+
+def _nearest(logits: Tensor, routing: Routing) -> tuple[Tensor, Tensor]:
+    """Choose the best of what is left, by its share of those near it. Shapes: [T, X]; [T, k] twice.
+
+    Source: arXiv 2409.12136; as it is run, without the noise it is trained with.
+    """
+    order = torch.sort(logits, dim=-1, descending=True, stable=True).indices[:, : routing.top_k]
+    left, shares = logits, []
+    for choice in range(routing.top_k):
+        chosen = order[:, choice, None]
+        best = left.gather(-1, chosen)
+        is_near = best - left <= routing.nearness * torch.maximum(best, left.abs())
+        near = left.masked_fill(~is_near, float("-inf"))
+        shares.append(torch.softmax(near, -1).gather(-1, chosen))
+        left = left.scatter(-1, chosen, float("-inf"))
+    return order, torch.cat(shares, -1)
 
 
 def _in_best_groups(by: Tensor, shares: Tensor, routing: Routing) -> Tensor:

@@ -50,6 +50,8 @@ BY_ROWS = frozenset(
         "softcap",
         "rotary",
         "rope_table",
+        "sigmoid",
+        "time_steps",
     }
 )
 ALONE = frozenset({"sample", "truncate_logits", "most_likely"})

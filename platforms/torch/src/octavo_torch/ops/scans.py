@@ -21,38 +21,44 @@ from octavo_torch.ops.recurrent import causal_conv, in_rows, planes_of, starting
 from octavo_torch.ops.walks import ByPlace, ByToken, Rows, by_place, by_token
 
 TILE_TOKENS = 64
+STEPPED_TOKENS = 16
+"""Where tokens are taken one by one, the states after all of a tile are kept at once."""
 
 Walk = ByPlace | ByToken
+Units = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Mix = Callable[[Sequence[Tensor], Rows, Walk], Tensor]
 
 
-def bind_state_mixer(spec: MixerSpec, *, is_by_size: bool) -> StateKernel | None:
+def bind_state_mixer(
+    spec: MixerSpec, *, is_by_size: bool, is_invariant: bool = False
+) -> StateKernel | None:
     """Give the kernel of a mixer, None for one that is not known here.
 
-    `is_by_size` says that what runs has to follow from the sizes of a launch.
+    `is_by_size` says that what runs has to follow from the sizes of a launch; `is_invariant` that
+    a token gets the same bits whatever is beside it, so that it is taken alone.
     """
     match spec.op:
         case "causal_conv":
-            return causal_conv(spec)
+            return causal_conv(spec, is_by_size=is_by_size, is_invariant=is_invariant)
         case "selective_scan":
-            return selective_scan(spec, is_by_size=is_by_size)
+            return selective_scan(spec, is_by_size=is_by_size or is_invariant)
         case "gated_delta":
-            return gated_delta(spec, is_by_size=is_by_size)
+            return gated_delta(spec, is_by_size=is_by_size or is_invariant)
     return None
 
 
 def selective_scan(spec: MixerSpec, *, is_by_size: bool) -> StateKernel:
     """Make a state that is decayed, and fed with an outer product."""
+    tile = _scan_tile if _has_one_decay(spec) else _numbers_tile
 
     def mix(operands: Sequence[Tensor], rows: Rows, walk: Walk) -> Tensor:
         x, dt, a_log, b, c, d = operands
-        heads, wide = x.shape[1], x.float()
-        rate = -a_log.float().exp().view(heads, 1, -1)
-        feed, read = (_for_heads(each, heads) for each in (b, c))
+        wide = x.float()
+        rate = -a_log.float().exp().view(x.shape[1], 1, -1)
         out = torch.zeros_like(wide)
-        tile = partial(_scan_tile, rate) if _is_tiled(spec) else None
-        walk.carry(partial(_scan, rate), rows, out, wide, dt, feed, read, tile=tile)
-        return out.add_(wide * d.float()[:, None]).to(x.dtype)
+        turn = partial(_scan, rate)
+        walk.carry(turn, rows, out, wide, dt, b.float(), c.float(), tile=partial(tile, rate))
+        return out.addcmul_(wide, d.float()[:, None]).to(x.dtype)
 
     return _kernel(spec, mix, is_by_size=is_by_size)
 
@@ -61,13 +67,15 @@ def gated_delta(spec: MixerSpec, *, is_by_size: bool) -> StateKernel:
     """Make a memory of keys and values that is decayed, and corrected by what it gets wrong."""
     scale = real(dict(spec.attrs), "scale")
     eps = None if spec.attr("eps") is None else real(dict(spec.attrs), "eps")
+    unit = partial(_units, scale, eps)
 
     def mix(operands: Sequence[Tensor], rows: Rows, walk: Walk) -> Tensor:
         q, k, v, dt, a_log, beta = operands
-        query, key = (_for_heads(_unit(each.float(), eps), v.shape[1]) for each in (q, k))
-        kept = torch.exp(-a_log.float().exp() * dt)
-        out = torch.zeros_like(v, dtype=torch.float32)
-        walk.carry(_delta, rows, out, query * scale, key, v.float(), kept, beta.float())
+        wide = [each.float() for each in (q, k, v)]
+        fades = -a_log.float().exp() * dt
+        out = torch.zeros_like(wide[2])
+        turn, tile = (partial(each, unit=unit) for each in (_delta, _delta_tile))
+        walk.carry(turn, rows, out, *wide, fades, beta.float(), tile=tile)
         return out.to(v.dtype)
 
     return _kernel(spec, mix, is_by_size=is_by_size)
@@ -76,11 +84,12 @@ def gated_delta(spec: MixerSpec, *, is_by_size: bool) -> StateKernel:
 def _scan(
     rate: Tensor, state: Tensor, x: Tensor, dt: Tensor, feed: Tensor, read: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Take a turn. Shapes: rate [H, 1, 1 or N]; state [B, H, D, N]; read [B, H, N]."""
-    step = dt[:, :, None]
-    after = state.mul_(torch.exp(step[..., None] * rate))
-    after.addcmul_((step * x)[..., None], feed[:, :, None, :])
-    return after, torch.matmul(after, read[..., None])[..., 0]
+    """Take a turn. Shapes: rate [H, 1, 1 or N]; state [B, H, D, N]; feed and read [B, G, N]."""
+    groups = feed.shape[1]
+    after = state.mul_(torch.exp(dt[:, :, None, None] * rate))
+    own = after.view(len(x), groups, -1, after.shape[-1])
+    own.addcmul_((x * dt[..., None]).view(len(x), groups, -1, 1), feed[:, :, None, :])
+    return after, torch.matmul(own, read[..., None]).view(x.shape)
 
 
 def _scan_tile(
@@ -88,35 +97,98 @@ def _scan_tile(
 ) -> tuple[Tensor, Tensor]:
     """Take a turn of Q tokens as matrices; tokens of zeros change nothing.
 
-    Shapes: rate [H, 1, 1]; state [B, H, D, N]; x [B, Q, H, D]; read [B, Q, H, N].
+    Shapes: rate [H, 1, 1]; state [B, H, D, N]; x [B, Q, H, D]; feed and read [B, Q, G, N].
     Source: arXiv 2405.21060 section 6.
     """
-    fed, feed, read = (
-        (x * dt[..., None]).transpose(1, 2),
-        feed.transpose(1, 2),
-        read.transpose(1, 2),
-    )
+    batch, size, heads, width = x.shape
+    feed, read = feed.transpose(1, 2), read.transpose(1, 2)
+    fed = (x * dt[..., None]).permute(0, 2, 1, 3)
     passed = (dt * rate.flatten()).cumsum(1).transpose(1, 2)
-    between = passed[..., :, None] - passed[..., None, :]
-    is_later = torch.ones(between.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-    weights = torch.matmul(read, feed.transpose(2, 3))
-    weights.mul_(between.masked_fill_(is_later, float("-inf")).exp_())
-    old = torch.matmul(read, state.transpose(2, 3)).mul_(passed.exp()[..., None])
+    weights = _between(passed).view(batch, feed.shape[1], -1, size, size)
+    weights.mul_(torch.matmul(read, feed.transpose(2, 3))[:, :, None])
+    groups = state.view(batch, feed.shape[1], -1, state.shape[-1])
+    old = torch.matmul(groups, read.transpose(2, 3)).view(batch, heads, width, size)
+    old = old.transpose(2, 3) * passed.exp()[..., None]
     left = torch.exp(passed[..., -1:] - passed)
-    new = torch.matmul((fed * left[..., None]).transpose(2, 3), feed)
-    after = state.mul_(passed[..., -1:, None].exp()).add_(new)
-    return after, torch.matmul(weights, fed).add_(old).transpose(1, 2)
+    late = (fed * left[..., None]).transpose(2, 3).reshape(*groups.shape[:3], size)
+    after = state.mul_(passed[..., -1:, None].exp())
+    after.view(groups.shape).add_(torch.matmul(late, feed))
+    made = torch.matmul(weights.view(batch, heads, size, size), fed).add_(old)
+    return after, made.transpose(1, 2)
+
+
+def _numbers_tile(
+    rate: Tensor, state: Tensor, x: Tensor, dt: Tensor, feed: Tensor, read: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Take a turn of Q tokens where each number has a decay: one step a token, the rest at once.
+
+    Shapes: rate [H, 1, N]; state [B, H, D, N]; x [B, Q, H, D]; feed and read [B, Q, G, N].
+    """
+    batch, size, heads, width = x.shape
+    kept = torch.exp(dt[..., None, None] * rate)
+    fed = (x * dt[..., None]).view(batch, size, feed.shape[2], -1, 1) * feed[..., None, :]
+    states = fed.view(batch, size, heads, width, -1)
+    for token in range(size):
+        state = torch.addcmul(states[:, token], state, kept[:, token], out=states[:, token])
+    return state, torch.matmul(fed, read[..., None]).view(x.shape)
 
 
 def _delta(
-    state: Tensor, query: Tensor, key: Tensor, v: Tensor, kept: Tensor, beta: Tensor
+    state: Tensor,
+    query: Tensor,
+    key: Tensor,
+    v: Tensor,
+    fade: Tensor,
+    beta: Tensor,
+    *,
+    unit: Units,
 ) -> tuple[Tensor, Tensor]:
-    """Take a turn. Shapes: state [B, H, Dk, Dv]; query and key [B, H, Dk]; kept, beta [B, H]."""
-    decayed = state.mul_(kept[:, :, None, None])
+    """Take a turn. Shapes: state [B, H, Dk, Dv]; query and key [B, K, Dk]; fade, beta [B, H]."""
+    query, key = (_for_heads(each, v.shape[1]) for each in unit(query, key))
+    decayed = state.mul_(fade.exp()[:, :, None, None])
     known = torch.matmul(key[:, :, None, :], decayed)[:, :, 0]
     wrong = (v - known).mul_(beta[..., None])
     after = decayed.addcmul_(key[..., None], wrong[:, :, None, :])
     return after, torch.matmul(query[:, :, None, :], after)[:, :, 0]
+
+
+def _delta_tile(
+    state: Tensor,
+    query: Tensor,
+    key: Tensor,
+    v: Tensor,
+    fade: Tensor,
+    beta: Tensor,
+    *,
+    unit: Units,
+) -> tuple[Tensor, Tensor]:
+    """Take a turn of Q tokens as matrices; tokens of zeros change nothing.
+
+    What each token corrects depends on what those before it did, which is a triangular system.
+
+    Shapes: state [B, H, Dk, Dv]; query and key [B, Q, K, Dk]; v [B, Q, H, Dv]; fade and beta
+        [B, Q, H].
+    Source: arXiv 2412.06464 section 3.3.
+    """
+    query, key = (_for_heads(each.transpose(1, 2), v.shape[2]) for each in unit(query, key))
+    v, beta = v.transpose(1, 2), beta.transpose(1, 2)[..., None]
+    passed = fade.cumsum(1).transpose(1, 2)
+    between, since = _between(passed), passed.exp()[..., None]
+    mixing = torch.matmul(key, key.transpose(2, 3)).mul_(between).mul_(beta)
+    right = torch.matmul(key * since, state).neg_().add_(v).mul_(beta)
+    wrong = torch.linalg.solve_triangular(mixing, right, upper=False, unitriangular=True)
+    made = torch.matmul(query * since, state)
+    made.add_(torch.matmul(torch.matmul(query, key.transpose(2, 3)).mul_(between), wrong))
+    left = torch.exp(passed[..., -1:] - passed)[..., None]
+    after = state.mul_(since[:, :, -1:])
+    return after.add_(torch.matmul((key * left).transpose(2, 3), wrong)), made.transpose(1, 2)
+
+
+def _between(passed: Tensor) -> Tensor:
+    """Give what is left of each token at each later one. Shapes: [..., Q]; returns [..., Q, Q]."""
+    found = passed[..., :, None] - passed[..., None, :]
+    is_later = torch.ones(found.shape[-2:], dtype=torch.bool, device=found.device).triu(1)
+    return found.masked_fill_(is_later, float("-inf")).exp_()
 
 
 def _kernel(spec: MixerSpec, mix: Mix, *, is_by_size: bool) -> StateKernel:
@@ -128,21 +200,25 @@ def _kernel(spec: MixerSpec, mix: Mix, *, is_by_size: bool) -> StateKernel:
         plane = planes_of(given[-1])[place]
         return mix(operands, Rows(plane, starting(plane, source).float(), targets), prepared)
 
-    tile = TILE_TOKENS if _is_tiled(spec) else 1
-    by_places = partial(by_place, width=width, size=tile)
+    is_stepped = spec.op == "selective_scan" and not _has_one_decay(spec)
+    size = STEPPED_TOKENS if is_stepped else TILE_TOKENS
+    by_places = partial(by_place, width=width, size=size)
     prepare = partial(by_token, width=width) if is_by_size else by_places
     return in_rows(Kernel(name=f"torch.{spec.op}", run=run, prepare=prepare), spec.state)
 
 
-def _is_tiled(spec: MixerSpec) -> bool:
+def _has_one_decay(spec: MixerSpec) -> bool:
     """Tell whether a head has one decay, so that what passes between two tokens is one number."""
-    return spec.op == "selective_scan" and len(spec.inputs[2].shape) == 1
+    return len(spec.inputs[2].shape) == 1
 
 
 def _for_heads(x: Tensor, heads: int) -> Tensor:
-    """Give each head its group's row, in float32. Shapes: [T, G, N]; returns [T, H, N]."""
-    return x.float().repeat_interleave(heads // x.shape[1], 1)
+    """Give each head its group's row. Shapes: [B, G, ...]; returns [B, H, ...]."""
+    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], 1)
 
 
-def _unit(x: Tensor, eps: float | None) -> Tensor:
-    return x if eps is None else x * x.square().sum(-1, keepdim=True).add_(eps).rsqrt_()
+def _units(scale: float, eps: float | None, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Give queries, multiplied by a number, and keys; both of length 1, where `eps` is one."""
+    if eps is not None:
+        query, key = (x * x.square().sum(-1, keepdim=True).add_(eps).rsqrt_() for x in (query, key))
+    return query * scale, key

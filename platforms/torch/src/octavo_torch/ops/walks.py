@@ -58,15 +58,18 @@ class Run:
     `counts` are how many requests take part in each turn, the first of the order.
 
     Shapes: tokens [A, Q], 0 where a tile is not full; filled [X] or None, which places of [A * Q]
-        are, None where all.
+        are, None where all. `is_plain` says that tokens are in order as they stand, each a tile.
     """
 
     counts: tuple[int, ...]
     tokens: Tensor
     filled: Tensor | None
+    is_plain: bool = False
 
     def ordered(self, x: Tensor) -> Tensor:
         """Give tokens in order. Shapes: x [T, ...]; [A, Q, ...], or [A, ...] in tiles of one."""
+        if self.is_plain:
+            return x
         found = x.index_select(0, self.tokens.flatten())
         if self.filled is not None:
             kept = torch.zeros_like(found)
@@ -76,6 +79,9 @@ class Run:
 
     def spread(self, made: Sequence[Tensor], out: Tensor) -> None:
         """Put what turns made where their tokens stand. Shapes: out [T, ...]."""
+        if self.is_plain:
+            torch.cat(list(made), out=out)
+            return
         found = torch.cat(list(made)).to(out.dtype).view(-1, *out.shape[1:])
         tokens = self.tokens.flatten()
         if self.filled is not None:
@@ -136,7 +142,15 @@ def by_place(inputs: StepInputs, *, width: int, size: int = 1) -> Parcel:
     cargo = (lead_tokens, filled, last_tokens, order, np.concatenate([*kept, order[:0]]))
     is_full = len(filled) == is_filled.size
     is_sorted = np.array_equal(order, np.arange(len(lengths)))
-    run = partial(_by_place, lead_counts, last_counts, is_full=is_full, is_sorted=is_sorted)
+    is_plain = np.array_equal(last_tokens[:, 0], np.arange(len(inputs.token_ids)))
+    run = partial(
+        _by_place,
+        lead_counts,
+        last_counts,
+        is_full=is_full,
+        is_sorted=is_sorted,
+        is_plain=is_plain,
+    )
     return Parcel(_longs(*cargo), run)
 
 
@@ -158,11 +172,12 @@ def _by_place(
     *,
     is_full: bool,
     is_sorted: bool,
+    is_plain: bool,
 ) -> ByPlace:
     lead_tokens, filled, last_tokens, requests, kept = tensors
     leading = Run(lead, lead_tokens, None if is_full else filled)
     own = None if is_sorted else requests
-    return ByPlace(leading, Run(last, last_tokens, None), own, kept)
+    return ByPlace(leading, Run(last, last_tokens, None, is_plain=is_plain), own, kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,10 +104,20 @@ def packed(library: Library, weight: DeviceTensor) -> DeviceTensor:
     Shapes: weight [O, I]; the elements of the result are [O/16, I, 16], rounded up.
     """
     plain = tensor_of(weight)
-    n_out, n_in = plain.shape
+    return _packed(library, plain.shape, plain.dtype, plain.address)
+
+
+def packed_from_host(library: Library, weight: HostTensor) -> DeviceTensor:
+    """Lay a host's array out as `packed` does, with no copy before."""
+    array = np.ascontiguousarray(weight.array)
+    return _packed(library, weight.shape, weight.dtype, array.ctypes.data)
+
+
+def _packed(library: Library, shape: tuple[int, ...], dtype: DType, address: int) -> DeviceTensor:
+    n_out, n_in = shape
     padded = -(-n_out // LANES) * LANES
-    made = NativeTensor(library, plain.shape, plain.dtype, num_elements=padded * n_in)
-    library.pack(plain.address, made.address, (n_out, n_in), DTYPE_NUMBERS[plain.dtype])
+    made = NativeTensor(library, shape, dtype, num_elements=padded * n_in)
+    library.pack(address, made.address, (n_out, n_in), DTYPE_NUMBERS[dtype])
     return DeviceTensor(made)
 
 

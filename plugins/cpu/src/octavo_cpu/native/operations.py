@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from octavo_cpu.native.library import MAX_OPERANDS, MAX_RANK, Library
-from octavo_cpu.native.memory import DTYPE_NUMBERS, packed
+from octavo_cpu.native.memory import DTYPE_NUMBERS, packed, packed_from_host
 from octavo_platforms.graph import Attr, StateType, ValueType
 from octavo_platforms.ops.dense import offset_of
 from octavo_platforms.ops.op import tensor
@@ -93,6 +93,7 @@ def of_linear(spec: LinearSpec, library: Library) -> Instruction | Unsupported:
         name="native.linear_packed",
         code=Operation("linear_packed"),
         pack=partial(packed, library),
+        pack_host=partial(packed_from_host, library),
     )
 
 

@@ -1,0 +1,100 @@
+"""The page for people: what holds each quantised scheme, and what it costs a real model.
+
+    PYTHONPATH=conformance/tests python -m written.page docs/quantised.md
+
+It is made of what the fixtures' headers say and of the figures that `./dev perplexity` wrote down.
+Knows nothing of how either came about.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from safetensors import safe_open
+
+from .catalogue import ROWS
+
+FIXTURES = Path(__file__).parent / "fixtures"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "perplexity.json"
+
+_HEAD: Final = """# Quantised checkpoints
+
+A quantised checkpoint is read by reference: its weights are made plain when they are placed, so
+that every device runs it, in the memory of plain weights. `octavo plan MODEL` says what was found.
+Rounding of activations that a scheme asks for is not applied, and is told.
+
+This page is made by `./dev written --page`. The files that it speaks of are made by
+`./dev written`, the figures by `./dev perplexity`; both leave out what is not installed.
+
+## What holds each scheme
+
+A library of each scheme wrote a small checkpoint. It lies in `conformance/tests/written/fixtures`,
+beside a weight as that library makes it plain and the logits of the model that these weights are,
+by transformers in float32. Both are compared in CI, where none of the libraries is installed:
+weights to the last bits of float32, or of bfloat16 where the library multiplies in it. A scale
+that is no number, and scales that do not fit, are refused by name for every one of them.
+
+| scheme | held against |
+|---|---|
+"""
+_ELSEWHERE: Final = """
+GPTQ and AWQ are calibrated and packed by GPTQModel, which carries on AutoGPTQ's and AutoAWQ's
+forms; neither of these two can be imported beside a transformers of today. fp8 in blocks is stored
+and made plain by the operations of transformers, whose quantiser itself asks for an accelerator;
+so does ModelOpt's for four bits, whose tensors are packed without it.
+
+Held against the descriptions of their formats alone, by tests that pack by hand: codes of 2 bits
+of GPTQ; int8 and fp8 under the names `w8a8_int8`, `w8a8_fp8` and `fbgemm_fp8`, which are stored as
+others here are; stacked experts with scales that are stacked alike; ModelOpt's `MXFP8` and mixed
+precision. Every type of GGUF files is held against the `gguf` package, bit for bit, and nine
+architectures against the logits of the transformers model that was converted.
+
+## What a scheme costs
+"""
+_COST: Final = """
+Perplexity of SmolLM2-135M-Instruct on one text of {tokens} tokens
+(`conformance/tests/written/text.txt`), with torch {torch} and transformers {transformers}. In
+float32 both sides compute alike, so that equal figures say that files, names, order of rows and
+tokens are read alike; in bfloat16 each side rounds in an order of its own. Schemes are computed in
+float32, and what is not in the table was not measured. The folder was made of the Q4_1
+file, rounded to bfloat16, so that its weights stand on steps of four bits already.
+
+| weights | read by | activations | perplexity |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Write the page."""
+    return _HEAD + "\n".join(_schemes()) + "\n" + _ELSEWHERE + _figures()
+
+
+def _schemes() -> Iterator[str]:
+    for name, row in ROWS.items():
+        with safe_open(FIXTURES / name / "expected.safetensors", "np") as file:
+            said = file.metadata()
+        libraries = ", ".join(f"{each} {said[each]}" for each in row.libraries)
+        yield f"| {row.scheme} | {libraries} |"
+
+
+def _figures() -> str:
+    said = json.loads(RESULTS.read_text())
+    head = _COST.format(tokens=said["text_tokens"], **said["versions"])
+    rows = [
+        f"| {row['weights']} | {row['reader']} | {row['activations']} | {row['perplexity']:.4f} |"
+        for row in said["rows"]
+    ]
+    return head + "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Write the page to the path that is given."""
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

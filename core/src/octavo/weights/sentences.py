@@ -1,0 +1,163 @@
+"""What a folder of sentence-transformers says beside the model: which row stands for a text.
+
+    modules.json               the parts in order: a transformer, pooling, perhaps a norm
+    1_Pooling/config.json      which row, or the mean of all
+    sentence_bert_config.json  how long a text may be
+    config_sentence_transformers.json      what is put before a text, where nobody says what
+
+A part that is not built is refused by name: without it vectors would look right, and be others.
+
+Source: sentence-transformers, "Creating Custom Models". Knows nothing of graphs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from octavo.errors import ModelError, NotBuilt
+from octavo.models.encoder import Pooling, Weighing, num_classes
+from octavo.models.reading import Config, flag, mapping, whole
+
+MODULES = "modules.json"
+_POOLING: Mapping[str, Pooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+_WEIGHING: Mapping[str, Weighing] = {"Identity": "none", "Sigmoid": "sigmoid", "Softmax": "softmax"}
+_BY_PROBLEM: Mapping[str, Weighing] = {
+    "regression": "none",
+    "single_label_classification": "softmax",
+    "multi_label_classification": "sigmoid",
+}
+_BY_NAME: Mapping[str, Pooling] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """How a text's row is made; None of `pooling` or `max_tokens` leaves it to the model.
+
+    With `is_lower` texts are read in lower case; `prompt` is put before each.
+    """
+
+    pooling: Pooling | None = None
+    is_normalised: bool = True
+    max_tokens: int | None = None
+    is_lower: bool = False
+    prompt: str = ""
+
+
+def has_sentences(folder: Path) -> bool:
+    """Tell whether a folder says how its model is pooled."""
+    return (folder / MODULES).is_file()
+
+
+def sentences_of(folder: Path) -> Sentences:
+    """Read a folder; one that says nothing has rows of length one, as its model takes them.
+
+    Raises: NotBuilt, for a part or a way to pool that is not built; ModelError.
+    """
+    if not has_sentences(folder):
+        return Sentences()
+    pooling: Pooling | None = None
+    is_normalised, prompt = False, _prompt(folder / "config_sentence_transformers.json")
+    for module in _modules(folder):
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        place = folder / str(module.get("path", ""))
+        if kind == "Pooling":
+            said = _object(place / "config.json")
+            pooling = _pooling(said, place / "config.json")
+            if prompt and not flag(said, "include_prompt", default=True):
+                raise NotBuilt(
+                    f"{place / 'config.json'} leaves the prompt '{prompt}' out of the pooling, "
+                    "which is not built. Use a model without such a prompt."
+                )
+        elif kind == "Normalize":
+            is_normalised = True
+        elif kind != "Transformer":
+            raise NotBuilt(
+                f"{folder / MODULES} has a part of the kind '{kind}', which is not built; known: "
+                "Transformer, Pooling, Normalize. Use a model without it."
+            )
+    settings = folder / "sentence_bert_config.json"
+    said = _object(settings) if settings.is_file() else {}
+    return Sentences(
+        pooling=pooling,
+        is_normalised=is_normalised,
+        max_tokens=None if said.get("max_seq_length") is None else whole(said, "max_seq_length"),
+        is_lower=flag(said, "do_lower_case", default=False),
+        prompt=prompt,
+    )
+
+
+def weighing_of(config: Config) -> Weighing:
+    """Tell what makes probabilities of a classifier's scores, by what its config says.
+
+    Source: sentence-transformers' CrossEncoder, for `sentence_transformers` and the older key;
+        transformers' `problem_type`.
+    """
+    own = mapping(config, "sentence_transformers") or {}
+    name = own.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    if name is not None:
+        kind = str(name).rpartition(".")[2]
+        if kind not in _WEIGHING:
+            raise NotBuilt(
+                f"config.json: scores become probabilities by '{kind}', which is not built; "
+                f"known: {', '.join(_WEIGHING)}. Use a model that weighs so."
+            )
+        return _WEIGHING[kind]
+    by_problem = _BY_PROBLEM.get(str(config.get("problem_type")))
+    return by_problem or ("sigmoid" if num_classes(config) == 1 else "softmax")
+
+
+def _modules(folder: Path) -> list[Config]:
+    found = _read(folder / MODULES)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ModelError(f"{folder / MODULES} is no list of parts. Fetch it again.")
+    return found
+
+
+def _pooling(config: Config, path: Path) -> Pooling:
+    by_name = config.get("pooling_mode")
+    asked = (
+        [str(by_name)]
+        if isinstance(by_name, str)
+        else [name for name, value in config.items() if name.startswith("pooling_mode_") and value]
+    )
+    known = {**_POOLING, **_BY_NAME}
+    if len(asked) != 1 or asked[0] not in known:
+        raise NotBuilt(
+            f"{path} pools by {' and '.join(asked) or 'nothing'}, which is not built; known: "
+            f"one of {', '.join(_BY_NAME)}. Use a model that pools so."
+        )
+    return known[asked[0]]
+
+
+def _prompt(path: Path) -> str:
+    """Give what is put before every text; that is one of several prompts, which has a name."""
+    said = _object(path) if path.is_file() else {}
+    name = said.get("default_prompt_name")
+    if name is None:
+        return ""
+    found = (mapping(said, "prompts") or {}).get(str(name))
+    if not isinstance(found, str):
+        raise ModelError(f"{path} has no prompt '{name}', which it calls its default.")
+    return found
+
+
+def _object(path: Path) -> Config:
+    found = _read(path)
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} is no JSON object. Fetch it again.")
+    return found
+
+
+def _read(path: Path) -> object:
+    try:
+        found: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}). Fetch it again.") from error
+    return found

@@ -1,0 +1,146 @@
+"""What a folder of sentence-transformers says of texts: each word of it heeded, or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from octavo.errors import ModelError, NotBuilt
+from octavo.models.encoder import Weighing
+from octavo.weights.sentences import Sentences, sentences_of, weighing_of
+
+KINDS = ("Transformer", "Pooling", "Normalize")
+
+
+def write(folder: Path, *kinds: str, **pooling: object) -> Path:
+    parts = [
+        {
+            "idx": index,
+            "path": "" if index == 0 else f"{index}_{kind}",
+            "type": f"some.where.{kind}",
+        }
+        for index, kind in enumerate(kinds or KINDS)
+    ]
+    (folder / "modules.json").write_text(json.dumps(parts))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return folder
+
+
+def test_a_folder_that_says_nothing_leaves_the_pooling_to_the_model(tmp_path: Path) -> None:
+    assert sentences_of(tmp_path) == Sentences(None, is_normalised=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
+        ({"pooling_mode": "mean", "embedding_dimension": 8}, "mean"),
+        ({"pooling_mode": "lasttoken"}, "last"),
+    ],
+)
+def test_pooling_is_what_its_config_says(
+    said: Mapping[str, object], pooling: str, tmp_path: Path
+) -> None:
+    found = sentences_of(write(tmp_path, **said))
+    assert (found.pooling, found.is_normalised) == (pooling, True)
+
+
+def test_vectors_are_not_normed_where_no_part_does_it(tmp_path: Path) -> None:
+    found = sentences_of(write(tmp_path, *KINDS[:2], pooling_mode_cls_token=True))
+    assert not found.is_normalised
+
+
+def test_how_texts_are_read_is_heeded(tmp_path: Path) -> None:
+    write(tmp_path, pooling_mode_cls_token=True)
+    said = {"max_seq_length": 128, "do_lower_case": True}
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps(said))
+    found = sentences_of(tmp_path)
+    assert (found.max_tokens, found.is_lower) == (128, True)
+
+
+def test_a_default_prompt_is_put_before_texts_and_others_are_not(tmp_path: Path) -> None:
+    write(tmp_path, pooling_mode_cls_token=True)
+    path = tmp_path / "config_sentence_transformers.json"
+    prompts = {"query": "find: ", "document": ""}
+    for name, prompt in ((None, ""), ("query", "find: "), ("document", "")):
+        path.write_text(json.dumps({"prompts": prompts, "default_prompt_name": name}))
+        assert sentences_of(tmp_path).prompt == prompt
+    path.write_text(json.dumps({"prompts": prompts, "default_prompt_name": "passage"}))
+    with pytest.raises(ModelError, match="no prompt 'passage'"):
+        sentences_of(tmp_path)
+
+
+def test_a_prompt_that_is_not_pooled_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, pooling_mode_cls_token=True, include_prompt=False)
+    assert sentences_of(tmp_path).prompt == ""
+    said = {"prompts": {"query": "find: "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(said))
+    with pytest.raises(NotBuilt, match="leaves the prompt 'find: ' out"):
+        sentences_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens, which is not"),
+        (
+            {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+            "pooling_mode_cls_token and pooling_mode_mean_tokens",
+        ),
+        ({}, "pools by nothing"),
+        ({"pooling_mode": "weightedmean"}, "pools by weightedmean"),
+    ],
+)
+def test_another_way_to_pool_is_refused_by_name(
+    said: Mapping[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NotBuilt, match=words):
+        sentences_of(write(tmp_path, **said))
+
+
+def test_another_part_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, *KINDS[:2], "Dense", pooling_mode_cls_token=True)
+    with pytest.raises(NotBuilt, match="a part of the kind 'Dense', which is not built"):
+        sentences_of(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]"])
+def test_a_broken_list_of_parts_is_refused_with_its_path(text: str, tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text(text)
+    with pytest.raises(ModelError, match=r"modules\.json"):
+        sentences_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "weighing"),
+    [
+        ({"id2label": {"0": "a"}}, "sigmoid"),
+        ({"id2label": {"0": "a", "1": "b"}}, "softmax"),
+        ({}, "softmax"),
+        ({"problem_type": "multi_label_classification"}, "sigmoid"),
+        ({"problem_type": "regression"}, "none"),
+        ({"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}, "none"),
+        (
+            {
+                "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"},
+                "problem_type": "regression",
+            },
+            "sigmoid",
+        ),
+    ],
+)
+def test_scores_are_weighed_as_the_config_says(
+    config: Mapping[str, object], weighing: Weighing
+) -> None:
+    assert weighing_of(config) == weighing
+
+
+def test_another_weighing_is_refused_by_name() -> None:
+    with pytest.raises(NotBuilt, match="'Tanh', which is not built"):
+        weighing_of({"sentence_transformers": {"activation_fn": "torch.nn.Tanh"}})
