@@ -22,19 +22,20 @@ from transformers import AutoModelForCausalLM
 
 from .sources import Plain, linear_weights
 
-GROUP, BLOCK = 32, 32
+SMALL_GROUP, GROUP, BLOCK = 32, 64, 32
 
 
 def write(preset: str, source: Path, into: Path, *, is_small: bool) -> Plain:
     """Write a checkpoint in a preset scheme; give the weights as the library makes them plain.
 
-    A small one gets groups and blocks that it can hold several of.
+    A small one gets groups that it can hold several of; the real one's sizes are no multiples of
+    128, so that it gets others too.
     """
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     said = preset_name_to_scheme(preset, ["Linear"]).model_dump()
-    if is_small and said["weights"].get("group_size") == 128:
-        said["weights"]["group_size"] = GROUP
-    if said["weights"].get("block_structure"):  # the real model's sizes are no multiples of 128
+    if said["weights"].get("group_size") == 128:
+        said["weights"]["group_size"] = SMALL_GROUP if is_small else GROUP
+    if said["weights"].get("block_structure"):
         said["weights"]["block_structure"] = [BLOCK, BLOCK]
     config = QuantizationConfig(
         config_groups={"group_0": QuantizationScheme(**said)}, ignore=["lm_head"]

@@ -43,9 +43,9 @@ that is no number, and scales that do not fit, are refused by name for every one
 """
 _ELSEWHERE: Final = """
 GPTQ and AWQ are calibrated and packed by GPTQModel, which carries on AutoGPTQ's and AutoAWQ's
-forms; neither of these two can be imported beside a transformers of today. fp8 in blocks is stored
-and made plain by the operations of transformers, whose quantiser itself asks for an accelerator;
-so does ModelOpt's for four bits, whose tensors are packed without it.
+forms; AutoGPTQ was not tried, and AutoAWQ did not import here. fp8 in blocks is stored and made
+plain by the operations of transformers, whose quantiser itself asks for an accelerator; so does
+ModelOpt's for four bits, whose tensors are packed without it.
 
 Held against the descriptions of their formats alone, by tests that pack by hand: codes of 2 bits
 of GPTQ; int8 and fp8 under the names `w8a8_int8`, `w8a8_fp8` and `fbgemm_fp8`, which are stored as

@@ -16,9 +16,9 @@ from octavo.weights.demo import SMOLLM2
 
 from .perplexity import by_octavo, perplexity, token_ids_of
 
-NUM_TOKENS = 64
+NUM_TOKENS = 192
 # As a share of the perplexity; `./dev perplexity` has the whole text's.
-COST: Mapping[str, float] = {"int8": 0.02}
+COST: Mapping[str, float] = {"int8": 0.02, "fp8": 0.04, "int4": 0.5}
 
 
 def test_perplexity_is_two_where_every_token_is_one_of_two() -> None:

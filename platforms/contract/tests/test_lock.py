@@ -78,10 +78,9 @@ def test_words_private_names_and_line_breaks_are_not_locked(copy: Path) -> None:
     change(copy, "inputs.py", "    max_query: (\n        int\n    )", "    max_query: int")
     change(
         copy,
-        "place.py",
-        "def made(weight: WeightDef, source: WeightSource, rank_of: RankOf = ALONE)",
-        "def made(\n    weight: WeightDef,\n    source: WeightSource,\n"
-        "    rank_of: RankOf = ALONE,\n)",
+        "recipes.py",
+        "def shape_of(recipe: Recipe, source: WeightSource)",
+        "def shape_of(\n    recipe: Recipe,\n    source: WeightSource,\n)",
     )
     assert problem(copy) is None
 
