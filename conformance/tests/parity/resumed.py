@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from octavo.engine import Engine
 from octavo.graph.passes.copies import COPY
+from octavo.relay import Relay
 from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.testing.drive import Running
 from octavo.testing.law import ENOUGH, hold
 from octavo_platforms.inputs import Ints, Pending, StepInputs
-from octavo_platforms.platform import Program, Report
-from octavo_platforms.shapes import ShapePolicy
+from octavo_platforms.platform import Program
 
 from .measured import EXACT, LIMITS, OUTPUT_TOKENS
 from .reference import Logits, Reference, reference_logits
@@ -129,26 +129,16 @@ def _error(answer: Answer, exact: Logits) -> float:
     return float(np.abs(right - answer.logprobs).max() / np.std(exact))
 
 
-class Misplaced:
+class Misplaced(Relay):
     """A device that loses what it is to bring back, brings another's, or keeps states too late.
 
     Rings stand first among a state's rows, so a copy to one of them brings something back.
     """
 
     def __init__(self, program: Program, wrong: Wrong) -> None:
-        self._program = program
+        super().__init__(program)
         self._change = _CHANGES[wrong]
         self._put_off: list[StepInputs] = []
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the program's."""
-        return self._program.entries
-
-    @property
-    def shape_policy(self) -> ShapePolicy:
-        """Give the program's."""
-        return self._program.shape_policy
 
     def launch(self, inputs: StepInputs) -> Pending:
         """Launch what was put off, and then this, copies otherwise than asked."""
@@ -158,14 +148,6 @@ class Misplaced:
                 self._program.launch(self._put_off.pop())
             return pending
         return self._change(self, inputs)
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program up."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program."""
-        self._program.close()
 
     def lose(self, inputs: StepInputs) -> Pending:
         """Bring zeros back in place of a state."""

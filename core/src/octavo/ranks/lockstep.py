@@ -20,17 +20,19 @@ import numpy as np
 
 from octavo.errors import DeviceError
 from octavo.ranks.waves import Waves
+from octavo.relay import Relay
 from octavo_platforms.inputs import GroupInputs, Ints, Pending, StepInputs, StepShape
-from octavo_platforms.platform import Program, Report
-from octavo_platforms.shapes import ShapePolicy, padded
+from octavo_platforms.platform import Program
+from octavo_platforms.shapes import padded
 
 _STEP, _FORWARD = "step", "forward"
 
 
-class LockStep:
+class LockStep(Relay):
     """A program, of which the entries in `together` talk to other ranks.
 
-    `groups` are the names of its state groups, for launches without requests.
+    `groups` are the names of its state groups, for launches without requests. All ranks warm up at
+    the same time.
 
     Raises: DeviceError, for a program that could not make a launch without requests.
     """
@@ -43,7 +45,7 @@ class LockStep:
         together: Collection[str],
         groups: Collection[str],
     ) -> None:
-        self._program = program
+        super().__init__(program)
         self._waves = waves
         self._together = frozenset(together)
         self._groups = tuple(groups)
@@ -54,16 +56,6 @@ class LockStep:
                 f"together: {sorted(self._together)} talk, and 'step' or 'forward' has to."
             )
         self._empty = entries[0]
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the entries of the program behind it."""
-        return self._program.entries
-
-    @property
-    def shape_policy(self) -> ShapePolicy:
-        """Give the sizes that the program behind it wants."""
-        return self._program.shape_policy
 
     def launch(self, inputs: StepInputs) -> Pending:
         """Agree on a launch with the other ranks, where the entry needs them, and make it.
@@ -98,11 +90,3 @@ class LockStep:
             row_seat=none,
         )
         self.launch(inputs).read()
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program behind it up; every rank does at the same time."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program behind it."""
-        self._program.close()

@@ -14,13 +14,13 @@ from typing import Literal
 import msgspec
 
 from octavo.ranks.worker import Made, Share
+from octavo.relay import Relay
 from octavo.scheduler import Limits
 from octavo.testing.null import NullProgram
 from octavo.testing.strict import Strict
 from octavo_platforms.inputs import Pending, StepInputs
-from octavo_platforms.platform import Program, Report
+from octavo_platforms.platform import Program
 from octavo_platforms.rules import ANY_STEP, StepRules
-from octavo_platforms.shapes import ShapePolicy
 
 NULL_BUILD = "octavo.testing.crews:null_program"
 Mishap = Literal["none", "refuses", "raises", "dies", "hangs"]
@@ -48,21 +48,12 @@ class MishapError(RuntimeError):
     """What a worker that misbehaves on purpose raises."""
 
 
-class Clumsy:
+class Clumsy(Relay):
     """A program whose launch of one step goes wrong."""
 
     def __init__(self, program: Program, mishap: Mishap, at: int) -> None:
-        self._program, self._mishap, self._at = program, mishap, at
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the entries of the program behind it."""
-        return self._program.entries
-
-    @property
-    def shape_policy(self) -> ShapePolicy:
-        """Give the sizes that the program behind it wants."""
-        return self._program.shape_policy
+        super().__init__(program)
+        self._mishap, self._at = mishap, at
 
     def launch(self, inputs: StepInputs) -> Pending:
         """Launch, or do what goes wrong."""
@@ -73,14 +64,6 @@ class Clumsy:
         while inputs.sequence == self._at and self._mishap == "hangs":
             time.sleep(3600)
         return self._program.launch(inputs)
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program behind it up."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program behind it."""
-        self._program.close()
 
 
 def null_program(share: Share, arguments: str) -> Made:

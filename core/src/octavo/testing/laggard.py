@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from octavo.relay import Relay
 from octavo_platforms.inputs import (
     NO_TOKEN,
     DeviceRef,
@@ -29,8 +30,7 @@ from octavo_platforms.inputs import (
     StepInputs,
     StepResult,
 )
-from octavo_platforms.platform import Program, Report
-from octavo_platforms.shapes import ShapePolicy
+from octavo_platforms.platform import Program
 from octavo_platforms.tensor import Array
 
 Event = tuple[Literal["launch", "read"], int]
@@ -79,7 +79,7 @@ class LaggardPending:
         return self._program.read(self)
 
 
-class Laggard:
+class Laggard(Relay):
     """A program whose launches run as late as they may.
 
     Raises: Broken, where it was told to break. What waited then is lost, and from then on it
@@ -89,20 +89,10 @@ class Laggard:
     def __init__(self, program: Program, *, breaks: Breaks | None = None) -> None:
         self.events: list[Event] = []
         self.launches: list[StepInputs] = []
-        self._program = program
+        super().__init__(program)
         self._breaks = breaks
         self._loses = False
         self._waiting: deque[LaggardPending] = deque()
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the program's."""
-        return self._program.entries
-
-    @property
-    def shape_policy(self) -> ShapePolicy:
-        """Give the program's."""
-        return self._program.shape_policy
 
     def launch(self, inputs: StepInputs) -> LaggardPending:
         """Keep a copy of the inputs for when the launch will run."""
@@ -142,14 +132,6 @@ class Laggard:
         is_waiting = when == "read" and self._waiting
         number = self._waiting[0].number if is_waiting else len(self.launches) + 1
         self._breaks = Breaks(number, when)
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program up."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program."""
-        self._program.close()
 
     def _run(self, pending: LaggardPending) -> None:
         if self._breaks == Breaks(pending.number, "read"):

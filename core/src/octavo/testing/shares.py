@@ -16,16 +16,16 @@ import msgspec
 from octavo.graph.passes import shard, sharded, stages
 from octavo.graph.passes.stages import staged
 from octavo.ranks.worker import Made, Share
+from octavo.relay import Relay
 from octavo.testing.drive import run_view
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.ranked import NUM_BLOCKS, TOYS
 from octavo_platforms import discover
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.inputs import Pending, StepInputs
-from octavo_platforms.platform import Program, Report
+from octavo_platforms.platform import Program
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.ranks import GroupSpec
-from octavo_platforms.shapes import ShapePolicy
 
 BUILD = "octavo.testing.shares:toy_program"
 WEIGHT_SCALE = 0.5
@@ -84,7 +84,7 @@ def _part(way: Way, whole: ProgramDef, share: Share) -> tuple[str, ProgramDef]:
     return shard.GROUP, sharded(whole, ranks=share.ranks)
 
 
-class Witness:
+class Witness(Relay):
     """A stage that proves which launches overlap, by waiting for what must come first.
 
     Every stage leaves a file when it begins a step. In one step the last waits until the first
@@ -94,21 +94,11 @@ class Witness:
     def __init__(
         self, program: Program, name: str, folder: Path, waits_at: int, patience_s: float
     ) -> None:
-        self._program = program
+        super().__init__(program)
         self._name = name
         self._folder = folder
         self._waits_at = waits_at
         self._patience_s = patience_s
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the entries of the program behind it."""
-        return self._program.entries
-
-    @property
-    def shape_policy(self) -> ShapePolicy:
-        """Give the sizes that the program behind it wants."""
-        return self._program.shape_policy
 
     def launch(self, inputs: StepInputs) -> Pending:
         """Say that a step begins, perhaps wait for the first stage's next, and launch.
@@ -122,14 +112,6 @@ class Witness:
                 raise TimeoutError(f"no stage began step {self._waits_at + 1} meanwhile")
             time.sleep(0.002)
         return self._program.launch(inputs)
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program behind it up."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program behind it."""
-        self._program.close()
 
     def _has_next_begun(self) -> bool:
         return (self._folder / f"0.{self._waits_at + 1}").exists()

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from octavo.relay import Relay
 from octavo_platforms.inputs import Pending, StepInputs
-from octavo_platforms.platform import Program, Report
+from octavo_platforms.platform import Program
 from octavo_platforms.rules import StepRules
 from octavo_platforms.shapes import ShapePolicy
 
 
-class Strict:
+class Strict(Relay):
     """A program with rules.
 
     Raises: ValueError, for a launch that breaks one.
     """
 
     def __init__(self, program: Program, rules: StepRules) -> None:
-        self._program = program
+        super().__init__(program)
         self._rules = rules
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Give the program's."""
-        return self._program.entries
 
     @property
     def shape_policy(self) -> ShapePolicy:
@@ -40,11 +36,3 @@ class Strict:
             if broken is not None:
                 raise ValueError(f"a launch has {broken}")
         return self._program.launch(inputs)
-
-    def warm_up(self, report: Report) -> None:
-        """Warm the program up."""
-        self._program.warm_up(report)
-
-    def close(self) -> None:
-        """Close the program."""
-        self._program.close()
