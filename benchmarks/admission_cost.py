@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import process_time_ns
@@ -170,14 +169,11 @@ def main() -> None:
     found = {part: round(min(run[part] for run in runs), 1) for part in runs[0]}
     for part, value in found.items():
         print(f"{part:<14} {value:>10.1f} us")
-    if arguments.out is not None:
-        document = {
-            "what": f"host microseconds per request, {arguments.requests} requests of "
-            f"{arguments.prompt} tokens; steady and churn per step",
-            "machine": quiet.machine(),
-            **found,
-        }
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    what = (
+        f"host microseconds per request, {arguments.requests} requests of "
+        f"{arguments.prompt} tokens; steady and churn per step"
+    )
+    quiet.write(arguments.out, what, found)
 
 
 if __name__ == "__main__":

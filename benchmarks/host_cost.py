@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -154,13 +153,8 @@ def main() -> None:
             for part, row in made.items():
                 shown = " ".join(f"{value:>10.1f}" for value in row.values())
                 print(f"{depth:>5}  {num_requests:>8}  {part:<9} {shown}")
-    if arguments.out is not None:
-        document = {
-            "what": f"host microseconds of a steady decode step, {arguments.steps} steps",
-            "machine": quiet.machine(),
-            **found,
-        }
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    what = f"host microseconds of a steady decode step, {arguments.steps} steps"
+    quiet.write(arguments.out, what, found)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@
 
 `--made-gb` writes a checkpoint of random bfloat16 weights of that size in a folder of its own, and
 removes it afterwards. `warm` files are in the page cache, `cold` ones were dropped from it, for the
-loops too. Each run is a process of its own, so that its peak of memory is its own: what
-it grew by while loading, mapped files included. `seconds` begin with the path and end when
-the last weight is placed and packed for its kernel; imports and opening the device come before, and
-are in what counts from the start of the process.
-Processor seconds are those of all threads, and say something also where others use the machine.
+loops too. Each run is a process of its own, so that its peak of memory is its own: what it grew by
+while loading, mapped files included. `seconds` begin with the path and end when the last weight is
+placed and packed for its kernel; imports and opening the device come before, and are in what counts
+from the start of the process. Processor seconds are those of all threads, and say something also
+where others use the machine.
 
-There are two loops. One reads into a buffer that it uses again, which is as fast as files can be
-read. The other keeps what it reads, in memory that the system has to find and clear first, as
-weights must be kept: whoever copies weights cannot be faster. It is a process of its own as well.
+There are three loops. One reads into a buffer that it uses again, which is as fast as files can be
+read. One keeps what it reads, in memory that the system has to find and clear first, as weights
+must be kept: whoever copies weights cannot be faster. The last touches as much new memory once and
+reads nothing. The loops that keep are a process of their own as well, and everything starts some
+seconds after what was before: memory that was free for a moment only is quicker than any that has
+to be found, above all in a virtual machine, whose host takes back what is free.
 
 Linux only. Knows nothing of compiling or warming up.
 """
@@ -21,12 +24,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import multiprocessing
 import os
 import struct
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +49,7 @@ from octavo_platforms.capabilities import DeviceSettings
 LIMITS = Limits(max_step_tokens=512, max_requests=16, max_blocks=64, block_size=16)
 CHUNK_BYTES = 8 << 20
 ALLOWED_BYTES = 300_000_000
+SETTLED_S = 5.0
 WIDTH, FFN, HEADS, VOCAB = 2048, 8192, 16, 32000
 
 
@@ -82,6 +88,21 @@ def drop(files: list[Path]) -> None:
         os.close(descriptor)
 
 
+def prepare(files: list[Path], is_cold: bool) -> None:
+    """Drop files or read them, and wait until what others left is no longer at hand."""
+    (drop if is_cold else read_rate)(files)
+    time.sleep(SETTLED_S)
+
+
+def new_rate(num_bytes: int) -> float:
+    """Touch each page of new memory once; gives bytes a second."""
+    began = time.perf_counter()
+    with mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for start in range(0, num_bytes, mmap.PAGESIZE):
+            memory[start] = 1
+    return num_bytes / (time.perf_counter() - began)
+
+
 def files_of(model: str) -> list[Path]:
     """Give the files that hold a model's weights."""
     path = Path(model)
@@ -91,8 +112,11 @@ def files_of(model: str) -> list[Path]:
 def kept(model: str, is_cold: bool) -> dict[str, float]:
     """Read a model's files once, in this process, and keep what was read."""
     files = files_of(model)
-    (drop if is_cold else read_rate)(files)
-    return {"GB/s of a loop that keeps": kept_rate(files) / 1e9}
+    prepare(files, is_cold)
+    rate = kept_rate(files)
+    time.sleep(SETTLED_S)
+    new = new_rate(sum(path.stat().st_size for path in files))
+    return {"GB/s of a loop that keeps": rate / 1e9, "GB/s of new memory": new / 1e9}
 
 
 def measured(model: str, device: str, is_cold: bool) -> dict[str, float]:
@@ -102,10 +126,9 @@ def measured(model: str, device: str, is_cold: bool) -> dict[str, float]:
     memory = platform.make_memory(context)
     opened_s = _age_s()
     files = files_of(model)
-    prepare = drop if is_cold else read_rate
-    prepare(files)
+    prepare(files, is_cold)
     rates = [read_rate(files)]
-    prepare(files)
+    prepare(files, is_cold)
     before = _kib("VmRSS")
     began, began_cpu = time.perf_counter(), time.process_time()
     checkpoint = find(model)
@@ -117,7 +140,7 @@ def measured(model: str, device: str, is_cold: bool) -> dict[str, float]:
     weights = load(program, binding, checkpoint, memory)
     took_s, took_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     peak_bytes = (_kib("VmHWM") - before) * 1024
-    prepare(files)
+    prepare(files, is_cold)
     rates.append(read_rate(files))
     sizes = [weight.num_bytes for weight in program.weights]
     assert len(weights) == len(sizes)
@@ -201,11 +224,11 @@ def _age_s() -> float:
 def _apart(
     measure: Callable[..., dict[str, float]], *args: object
 ) -> Callable[[int], Mapping[str, float]]:
-    """Measure in a process of its own."""
+    """Measure in a process of its own, which comes to its own end and so gives back what it has."""
 
     def run(_: int) -> Mapping[str, float]:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(measure, args)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(measure, *args).result()
 
     return run
 
@@ -243,16 +266,12 @@ def main() -> None:
         share = found[name]["file GB/s while placing"] / loop["GB/s of a loop that keeps"]
         found[name] |= {**loop, "share of the loop that keeps": round(share, 3)}
     print(json.dumps(found, indent=1))
-    if args.out is not None:
-        document = {
-            "what": "from a path to placed and packed weights, and `kept`, a loop that reads the "
-            f"files and keeps them; medians of {args.runs} processes on the platform "
-            f"'{args.device}'",
-            "machine": quiet.machine(),
-            "others": {name: [round(run.others, 3) for run in each] for name, each in runs.items()},
-            **found,
-        }
-        args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    what = (
+        "from a path to placed and packed weights, and `kept`, a loop that reads the files and "
+        f"keeps them; medians of {args.runs} processes on the platform '{args.device}'"
+    )
+    others = {name: [round(run.others, 3) for run in each] for name, each in runs.items()}
+    quiet.write(args.out, what, {"others": others, **found})
 
 
 if __name__ == "__main__":

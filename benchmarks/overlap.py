@@ -11,7 +11,6 @@ Knows nothing of real devices: there, host and device can also compete for memor
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -102,10 +101,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--out", type=Path, help="where to write JSON")
     arguments = parser.parse_args()
-    report: dict[str, object] = {
-        "what": "milliseconds of a decode step beside a device that takes a known time",
-        "machine": quiet.machine(),
-    }
+    report: dict[str, object] = {}
     for device_ms in arguments.device_ms:
         for num_requests in arguments.requests:
             one, two = (
@@ -114,8 +110,8 @@ def main() -> None:
             found = {"depth 1": round(one, 3), "depth 2": round(two, 3)}
             report[f"{num_requests} requests, device {device_ms} ms"] = found
             print(f"{num_requests:>5} requests, device {device_ms} ms: {found}")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    what = "milliseconds of a decode step beside a device that takes a known time"
+    quiet.write(arguments.out, what, report)
 
 
 if __name__ == "__main__":

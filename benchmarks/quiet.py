@@ -5,6 +5,7 @@ Linux only. Knows nothing of what is measured.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -76,6 +77,13 @@ def machine() -> dict[str, object]:
         "instructions": told,
         "python": platform.python_version(),
     }
+
+
+def write(out: Path | None, what: str, figures: Mapping[str, object]) -> None:
+    """Write what was measured, on which machine, as JSON; nothing where no file was asked for."""
+    if out is not None:
+        document = {"what": what, "machine": machine(), **figures}
+        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _books() -> _Books:

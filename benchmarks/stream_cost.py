@@ -132,13 +132,8 @@ def main() -> None:
     found = {key: round(statistics.median(run[key] for run in runs), 2) for key in runs[0]}
     for key, figure in found.items():
         print(f"{figure:>10.2f}  {key}")
-    if arguments.out is not None:
-        document = {
-            "what": f"processor time of the API process, {arguments.streams} streams of chats",
-            "machine": quiet.machine(),
-            **found,
-        }
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    what = f"processor time of the API process, {arguments.streams} streams of chats"
+    quiet.write(arguments.out, what, found)
 
 
 if __name__ == "__main__":

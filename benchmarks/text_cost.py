@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter_ns
@@ -107,15 +106,12 @@ def main() -> None:
     found = {key: round(quiet.summary(runs, key)["median"], 3) for key in runs[0].figures}
     for key, figure in found.items():
         print(f"{figure:>8.3f}  {key}")
-    if arguments.out is not None:
-        document = {
-            "what": "microseconds a token, from a step's tokens to text; median and 99th "
-            f"percentile of {arguments.steps} steps, each the median of {len(runs)} runs",
-            "machine": quiet.machine(),
-            "others": [round(each.others, 3) for each in runs],
-            **found,
-        }
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    what = (
+        "microseconds a token, from a step's tokens to text; median and 99th "
+        f"percentile of {arguments.steps} steps, each the median of {len(runs)} runs"
+    )
+    others = [round(each.others, 3) for each in runs]
+    quiet.write(arguments.out, what, {"others": others, **found})
 
 
 if __name__ == "__main__":

@@ -6,27 +6,29 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import octavo_cpu
-from octavo.models.decoder import Limits
-from octavo.sampling import SamplingParams, sampling_words
-from octavo.testing.drive import Running, generate, run_on
-from octavo.testing.lateness import Floats, Late
+from octavo.testing.drive import Running, run_on
+from octavo.testing.flights import plain_outputs
+from octavo.testing.lateness import (
+    LIMITS,
+    NUM_TOKENS,
+    PROMPTS,
+    TOY,
+    VOCAB,
+    Floats,
+    Late,
+    allowed,
+    forbid,
+    late_on,
+)
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import late, llama
 from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_platforms.loaded import Platform
 
-VOCAB = 101
-NUM_TOKENS = 8
 PLATFORMS = {"oracle": OraclePlatform(), "cpu": octavo_cpu.platform}
-TOY = llama.spec(tied_embeddings=False)
-LIMITS = Limits(max_step_tokens=32, max_requests=4, max_blocks=16, block_size=4)
-PROMPTS = [
-    np.random.default_rng(length).integers(0, VOCAB, length).tolist() for length in (3, 9, 14)
-]
 CASES = [(name, temperature) for name in PLATFORMS for temperature in (0.0, 1.0)]
 
 
@@ -38,30 +40,11 @@ def running(name: str, toy: str) -> Running:
 
 
 def subject(name: str, temperature: float) -> Late:
-    words = [sampling_words(temperature, seed) for seed in range(len(PROMPTS))]
-    return Late(running(name, "late"), PROMPTS, np.array(words, np.uint32), NUM_TOKENS)
+    return late_on(running(name, "late"), temperature)
 
 
 def plain(name: str, temperature: float) -> list[list[int]]:
-    engine = running(name, "plain").engine(vocab_size=VOCAB)
-    found = []
-    for seed, prompt in enumerate(PROMPTS):
-        params = SamplingParams(
-            temperature=temperature, seed=seed, max_tokens=NUM_TOKENS, ignore_eos=True
-        )
-        found += generate(engine, [prompt], params)
-    return found
-
-
-def allowed(token: int) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = (np.arange(VOCAB) + token) % 3 == 0
-    return found
-
-
-def forbid(logits: Floats, last: Sequence[int]) -> Floats:
-    for row, token in enumerate(last):
-        logits[row, ~allowed(token)] = -np.inf
-    return logits
+    return plain_outputs(running(name, "plain"), PROMPTS, temperature, max_tokens=NUM_TOKENS)
 
 
 def same(logits: Floats, last: Sequence[int]) -> Floats:

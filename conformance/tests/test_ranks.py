@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pytest
 
 from octavo.testing.drive import Running, run_on
-from octavo.testing.law import hold
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.ranked import CHUNK, LIMITS, MISTAKES, NUM_BLOCKS, TEMPERATURES, TOYS
 from octavo.testing.together import together
@@ -24,7 +23,6 @@ from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_platforms import discover
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.loaded import Platform
-from octavo_platforms.philox import gumbel
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.tolerance import gap_limit
 
@@ -136,12 +134,7 @@ def test_tokens_are_those_of_one_rank(toy: str, temperature: float) -> None:
     found = on_ranks()[0].tokens[toy][first : first + len(prompts())]
     for prompt, output in zip(prompts(), found, strict=True):
         assert len(output) == MAX_TOKENS
-        context = [*prompt, *output]
-        scores = oracle(toy).logits(context, chunk=CHUNK)[len(prompt) - 1 : -1]
-        if temperature:
-            noise = gumbel(SEED, np.arange(len(prompt), len(context)), VOCAB_SIZE)
-            scores = scores / np.float32(temperature) + noise
-        held = hold(scores, output, "float32")
+        held = oracle(toy).hold(prompt, output, temperature=temperature, seed=SEED, chunk=CHUNK)
         assert held.is_evidence
         assert held.wrong == ()
 

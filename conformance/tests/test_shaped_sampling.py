@@ -11,14 +11,12 @@ import pytest
 
 import octavo_cpu
 from octavo.errors import ClientError
-from octavo.models.decoder import Limits
 from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.testing import shaped
-from octavo.testing.drive import Running, run_on
+from octavo.testing.drive import Running
 from octavo.testing.laggard import Laggard
-from octavo.testing.random_weights import RandomWeights
-from octavo.testing.toys import llama
+from octavo.testing.shaped import PROMPTS, VOCAB
 from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.hooks import hookimpl
@@ -27,13 +25,6 @@ from octavo_platforms.loaded import Platform
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
 
-VOCAB = 101
-LIMITS = Limits(
-    max_step_tokens=48, max_requests=12, max_blocks=16, block_size=4, max_logprobs=shaped.LIKELY
-)
-PROMPTS = [
-    np.random.default_rng(length).integers(0, VOCAB, length).tolist() for length in (3, 22, 14)
-]
 CLOSE = 2e-5
 
 
@@ -55,16 +46,11 @@ PLATFORMS = {
 
 @cache
 def running(name: str, mode: str | None = None) -> Running:
-    program = llama.program(llama.spec(), limits=LIMITS)
-    settings = DeviceSettings(mode)
-    return run_on(
-        Platform(PLATFORMS[name]), program, RandomWeights(program), num_blocks=120,
-        settings=settings,
-    )  # fmt: skip
+    return shaped.run_on(Platform(PLATFORMS[name]), settings=DeviceSettings(mode))
 
 
 def asked(*, without: str = "") -> dict[str, tuple[list[int], SamplingParams]]:
-    found = shaped.everything(PROMPTS)
+    found = shaped.everything()
     return {name: (list(each), params) for name, (each, params) in found.items() if name != without}
 
 

@@ -15,7 +15,7 @@ from octavo.runner import Runner
 from octavo.sampling import SamplingParams, sampling_words
 from octavo.scheduler import Limits, Scheduler
 from octavo.step import Step
-from octavo.testing.null import NullProgram, by_hand
+from octavo.testing.null import NullProgram, output_by_hand
 from octavo_platforms.inputs import GroupInputs, StepInputs
 
 LIMITS = Limits(
@@ -145,14 +145,7 @@ def run(kind: type[Batch]) -> None:
     while engine.has_work:
         engine.step()
     for request in requests:
-        right = by_hand(
-            request.prompt_ids.tolist(),
-            num_tokens=12,
-            vocab_size=60,
-            temperature=request.params.temperature,
-            seed=2,
-        )
-        assert request.output_ids == right
+        assert request.output_ids == output_by_hand(request, 12, vocab_size=60)
 
 
 def test_the_model_without_weights_finds_no_fault_with_the_batch() -> None:

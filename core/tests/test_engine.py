@@ -16,6 +16,7 @@ from octavo.request import Phase, Request
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits
 from octavo.testing.null import NullPending, NullProgram, by_hand, null_engine
+from octavo.testing.traffic import nine
 from octavo_platforms.inputs import StepInputs
 
 VOCAB_SIZE = 211
@@ -32,18 +33,6 @@ def limits(*, blocks: int = 60, block_size: int = 4, requests: int = 6, step_tok
         vocab_size=VOCAB_SIZE,
         prefix_caching=prefix_caching,
     )
-
-
-def requests() -> list[Request]:
-    """Nine requests, greedy and sampled, some with the same beginning."""
-    return [
-        Request(
-            f"r{number}",
-            [*([50, 60, 70] * (number % 4)), *range(number, 2 * number + 1)],
-            SamplingParams(temperature=0.6 * (number % 3), seed=number, max_tokens=20),
-        )
-        for number in range(9)
-    ]
 
 
 def run(engine: Engine, asked: list[Request]) -> list[list[int]]:
@@ -63,40 +52,40 @@ def right() -> list[list[int]]:
             temperature=one.params.temperature,
             seed=number,
         )
-        for number, one in enumerate(requests())
+        for number, one in enumerate(nine())
     ]
 
 
 def test_batch_mates_change_no_token() -> None:
-    alone = [run(null_engine(limits()), [one])[0] for one in requests()]
-    assert run(null_engine(limits()), requests()) == alone == right()
+    alone = [run(null_engine(limits()), [one])[0] for one in nine()]
+    assert run(null_engine(limits()), nine()) == alone == right()
 
 
 @pytest.mark.parametrize("step_tokens", [6, 7, 13, 200])
 def test_the_size_of_a_step_changes_no_token(step_tokens: int) -> None:
-    assert run(null_engine(limits(step_tokens=step_tokens)), requests()) == right()
+    assert run(null_engine(limits(step_tokens=step_tokens)), nine()) == right()
 
 
 @pytest.mark.parametrize("block_size", [1, 3, 16, 64])
 def test_the_size_of_a_block_changes_no_token(block_size: int) -> None:
     engine = null_engine(limits(block_size=block_size, blocks=240 // block_size + 2))
-    assert run(engine, requests()) == right()
+    assert run(engine, nine()) == right()
 
 
 def test_prefix_hits_change_no_token() -> None:
     engine = null_engine(limits())
-    first = run(engine, requests())
+    first = run(engine, nine())
     hits_before = engine.stats.prefix_hit_tokens
-    assert run(engine, requests()) == first == right()
+    assert run(engine, nine()) == first == right()
     assert engine.stats.prefix_hit_tokens > hits_before + 50
     without = null_engine(limits(prefix_caching=False))
-    assert run(without, requests()) == first
+    assert run(without, nine()) == first
     assert without.stats.prefix_hit_tokens == 0
 
 
 def test_preemption_changes_no_token() -> None:
     engine = null_engine(limits(blocks=17))
-    assert run(engine, requests()) == right()
+    assert run(engine, nine()) == right()
     assert engine.stats.preemptions > 0
 
 
@@ -104,7 +93,7 @@ def test_preemption_changes_no_token() -> None:
 @pytest.mark.parametrize("entries", [["step"], ["forward", "sample"]])
 def test_depth_and_the_number_of_launches_change_no_token(depth: int, entries: list[str]) -> None:
     engine = null_engine(limits(blocks=17), entries=entries, max_in_flight=depth)
-    assert run(engine, requests()) == right()
+    assert run(engine, nine()) == right()
 
 
 def test_a_missing_seed_is_derived_from_the_engine_and_the_turn() -> None:
@@ -119,7 +108,7 @@ def test_a_missing_seed_is_derived_from_the_engine_and_the_turn() -> None:
 
 
 def test_deltas_give_every_token_in_order_and_the_end_once() -> None:
-    engine, asked = null_engine(limits(blocks=17)), requests()
+    engine, asked = null_engine(limits(blocks=17)), nine()
     for request in asked:
         engine.add(request)
     made: dict[str, list[int]] = {request.request_id: [] for request in asked}
@@ -158,7 +147,7 @@ def test_without_max_tokens_the_output_fills_the_context() -> None:
 
 
 def test_an_aborted_request_frees_what_it_held_and_is_in_no_later_delta() -> None:
-    engine, asked = null_engine(limits(requests=2)), requests()[:3]
+    engine, asked = null_engine(limits(requests=2)), nine()[:3]
     for request in asked:
         engine.add(request)
     engine.step()
@@ -211,7 +200,7 @@ def test_a_device_that_breaks_ends_every_request_with_an_error_and_holds_nothing
 ) -> None:
     program = Breaks(limits())
     engine = heart(program, limits(requests=2, step_tokens=2)).engine(max_in_flight=depth)
-    asked = requests()[:4]
+    asked = nine()[:4]
     for request in asked:
         engine.add(request)
     for _ in range(3 - depth):

@@ -7,34 +7,24 @@ against the whole context: whatever was given back too early shows at once.
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from octavo.errors import OperatorError
 from octavo.heart import heart
 from octavo.kv.groups import Group, Holdings
-from octavo.request import Phase, Request, RequestId
+from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits
 from octavo.testing.hybrid import SEEN, HybridProgram, Sizes
-from octavo.testing.laggard import Laggard
-from octavo.testing.moves import Moves
 from octavo.testing.null import NullProgram, by_hand
+from octavo.testing.walks import Walk
 
 VOCAB_SIZE = 97
 SIZE = 4
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
-MOVES = (
-    *["add", "schedule", "schedule", "commit", "commit"] * 2,
-    "abort",
-    "ahead",
-    "break",
-    "lose",
-)
 WINDOW = Sizes(window=6, window_blocks=12)
 STATES = Sizes(ring=1, num_snapshots=5)
 ALL = Sizes(window=5, window_blocks=11, ring=3, num_snapshots=4)
@@ -62,27 +52,19 @@ def limits(*, blocks: int | None = 18, requests: int = 4, step_tokens: int = 9) 
     )
 
 
-class Desk(Moves):
+class Desk(Walk):
     """A scheduler with a late hybrid behind it, whose groups can be looked into."""
 
     def __init__(self, sizes: Sizes, allowed: Limits, *, num_copies: int = 3) -> None:
         self.program = HybridProgram(allowed, sizes)
-        self.device = Laggard(self.program)
-        parts = heart(
-            self.device,
+        super().__init__(
             allowed,
+            program=self.program,
             states=sizes.states(allowed.block_size),
             num_blocks=sizes.num_blocks(allowed),
             num_copies=num_copies,
         )
-        super().__init__(parts)
-        self.holdings: Holdings = parts.scheduler.holdings
-
-    def add(self, name: str, prompt: list[int], *, max_tokens: int = 1, salt: str = "") -> Request:
-        params = SamplingParams(temperature=0.0, max_tokens=max_tokens)
-        one = Request(name, prompt, params, cache_salt=salt)
-        self.scheduler.add(one)
-        return one
+        self.holdings: Holdings = self.scheduler.holdings
 
     def run(self, name: str, prompt: list[int], *, max_tokens: int = 1, salt: str = "") -> Request:
         one = self.add(name, prompt, max_tokens=max_tokens, salt=salt)
@@ -97,90 +79,6 @@ class Desk(Moves):
         listed: list[int] = blocks[blocks != 0].tolist()
         return listed
 
-    def check(self) -> None:
-        """Hold the books of every group against each other, and against the seats."""
-        seats = self.scheduler.seats
-        taken = np.flatnonzero(seats.tickets)
-        for each in self.holdings.groups:
-            tables, pool = each.tables, each.pool
-            assert pool.faults() == []
-            listed = tables.blocks[tables.blocks != 0]
-            assert pool.num_held == len(set(listed.tolist()))
-            assert (seats.computed[taken] <= tables.num_tokens[taken]).all()
-            for seat in range(len(tables.blocks)):
-                first = int(tables.first[seat])
-                count = int(tables.num_tokens[seat]) // SIZE
-                row = tables.blocks[seat]
-                assert not row[:first].any()
-                assert row[first:count].all()
-                assert not row[count:].any()
-            if each.group.window is None:
-                assert not tables.first.any()
-            else:
-                gone = np.maximum(seats.computed[taken] - each.group.window + 1, 0) // SIZE
-                assert (tables.first[taken] <= gone).all()
-        snapshots = self.holdings.snapshots
-        if snapshots is not None:
-            assert snapshots.pool.faults() == []
-        if not len(taken):
-            assert [pool.num_held for pool in self.holdings.pools] == [0] * len(self.holdings.pools)
-
-
-def random_request(name: str, chance: random.Random, longest: int) -> Request:
-    """Draw a request whose prompt may begin as others do."""
-    stem = [chance.choice([7, 8]) * 5] * chance.randint(1, longest // 2)
-    tail = [chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, longest // 2 - 1))]
-    params = SamplingParams(
-        temperature=chance.choice([0.0, 0.8]),
-        max_tokens=chance.choice([1, 9, None, None]),
-        stop_token_ids=[chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(0, 4))],
-    )
-    salt = chance.choice(["", "", "x"])
-    return Request(name, stem + tail, params, cache_salt=salt, is_late=chance.random() < 0.2)
-
-
-def walk(sizes: Sizes, allowed: Limits, *, depth: int, num_moves: int, seed: int) -> Desk:
-    """Make random moves, check the books after each, and every token at the end."""
-    chance, desk = random.Random(seed), Desk(sizes, allowed)
-    requests: dict[RequestId, Request] = {}
-    made: dict[RequestId, list[int]] = {}
-    for number in range(num_moves):
-        move = chance.choice(MOVES)
-        if move == "add" and desk.scheduler.num_waiting < 6:
-            one = random_request(f"r{number}", chance, allowed.num_context_tokens - 1)
-            desk.scheduler.add(one)
-            requests[one.request_id], made[one.request_id] = one, []
-        elif move == "schedule" and len(desk.in_flight) < depth:
-            desk.schedule()
-        elif move == "commit" and desk.in_flight:
-            delta = desk.commit()
-            for name, token in zip(delta.request_ids, delta.tokens.tolist(), strict=True):
-                made[name].append(token)
-        elif move == "abort" and requests and chance.random() < 0.3:
-            desk.scheduler.end(RequestId(chance.choice(list(requests))), "abort")
-        elif move == "ahead":
-            desk.device.run_ahead()
-        elif move == "break" and chance.random() < 0.03:
-            desk.device.break_next(chance.choice(["launch", "read"]))
-        elif move == "lose" and chance.random() < 0.1:
-            desk.device.lose_next()
-        desk.check()
-    for one in list(desk.scheduler.requests()):
-        desk.scheduler.end(one.request_id, "abort")
-    desk.drain()
-    desk.check()
-    assert all(one.phase is Phase.FINISHED for one in requests.values())
-    for name, one in requests.items():
-        assert one.seed is not None
-        assert made[name] == by_hand(
-            one.prompt_ids.tolist(),
-            num_tokens=len(made[name]),
-            vocab_size=VOCAB_SIZE,
-            temperature=one.params.temperature,
-            seed=one.seed,
-        )
-    return desk
-
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("name", HYBRIDS)
@@ -189,14 +87,13 @@ def test_after_any_walk_nothing_leaks_and_every_group_held_what_was_read(
 ) -> None:
     sizes = HYBRIDS[name]
     allowed = limits() if sizes.has_blocks else limits(blocks=None)
-    desk = walk(sizes, allowed, depth=depth, num_moves=NUM_MOVES, seed=depth)
+    desk = Desk(sizes, allowed)
+    desk.wander(NUM_MOVES, seed=depth, depth=depth)
     if sizes.has_blocks:
         assert desk.scheduler.num_preemptions > 0, "a walk that never ran out shows nothing of it"
     else:
         assert desk.scheduler.num_preemptions == 0, "what stands in rows of a seat never runs out"
     assert desk.holdings.num_hit_tokens > 0, "a walk without a hit shows nothing of them"
-    assert desk.num_broken > 0, "a walk on which nothing broke shows nothing of it"
-    assert desk.scheduler.num_corrupted > 0, "a walk on which all were well shows nothing of it"
     assert all(pool.num_evicted > 0 for pool in desk.holdings.pools)
 
 
@@ -277,7 +174,7 @@ def test_a_state_is_kept_where_two_contexts_part_and_a_third_goes_on_from_there(
 
 def test_a_chunk_ends_where_a_state_is_to_be_kept() -> None:
     desk = Desk(STATES, limits(step_tokens=40))
-    desk.add("a", list(range(18)))
+    desk.add("a", list(range(18)), max_tokens=1)
     steps = []
     while (step := desk.schedule()) is not None:
         steps.append((step.num_tokens.tolist(), step.kept.positions.tolist()))

@@ -8,10 +8,15 @@ import sys
 import pytest
 
 from octavo import LLM, SamplingParams
+from octavo.beams import BeamSearchParams
 from octavo.chat import ChatTemplate
+from octavo.engine import Engine
 from octavo.errors import ClientError, PromptTooLong
-from octavo.testing.loaded import VOCAB_SIZE, NullLoaded
-from octavo.testing.null import by_hand
+from octavo.heart import heart
+from octavo.request import Request
+from octavo.scheduler import Bell
+from octavo.testing.loaded import VOCAB_SIZE, NullLoaded, null_limits
+from octavo.testing.null import NullProgram, by_hand
 
 GREEDY = SamplingParams(temperature=0, max_tokens=8)
 
@@ -19,6 +24,21 @@ GREEDY = SamplingParams(temperature=0, max_tokens=8)
 @pytest.fixture
 def loaded() -> NullLoaded:
     return NullLoaded()
+
+
+class OpensWhenWaitedFor(Bell):
+    """A gate that is closed until somebody waits for its bell; notes how long each would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def is_open(self, request: Request) -> bool:
+        return bool(self.waits)
+
+    def wait(self, timeout_s: float | None) -> bool:
+        self.waits.append(timeout_s)
+        return True
 
 
 def held(loaded: NullLoaded) -> int:
@@ -32,6 +52,21 @@ def test_results_come_in_the_order_of_the_prompts(loaded: NullLoaded) -> None:
     assert [result.prompt for result in results] == prompts
     assert [len(result.outputs[0].token_ids) for result in results] == list(range(1, 16))
     assert all(result.finished for result in results)
+
+
+@pytest.mark.parametrize("is_beam", [False, True])
+def test_while_gates_are_closed_it_waits_for_the_bell_and_looks_once(is_beam: bool) -> None:
+    gate, limits = OpensWhenWaitedFor(), null_limits()
+    parts = heart(NullProgram(limits, entries=("forward", "sample")), limits, gates=[gate])
+    llm = LLM(NullLoaded(Engine(parts.scheduler, parts.runner, bell=gate)))
+    if is_beam:
+        llm.beam_search(
+            [{"prompt_token_ids": [5, 6, 7]}], BeamSearchParams(beam_width=2, max_tokens=3)
+        )
+    else:
+        (result,) = llm.generate([5, 6, 7], GREEDY, use_tqdm=False)
+        assert len(result.outputs[0].token_ids) == 8
+    assert gate.waits == [None]
 
 
 def test_tokens_are_those_computed_by_hand(loaded: NullLoaded) -> None:

@@ -88,6 +88,23 @@ def test_what_the_folder_says_of_texts_is_heeded(settings: Settings) -> None:
         vector(LLM(load_any(settings)), "a" * 21)
 
 
+def test_layers_behind_the_pooling_make_rows_as_wide_as_the_last_of_them(
+    settings: Settings,
+) -> None:
+    folder = Path(settings.model or "")
+    write_modules(folder, "mean_tokens")
+    listed = json.loads((folder / "modules.json").read_text())
+    listed.insert(2, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "2_Dense").mkdir()
+    said = {"in_features": 16, "out_features": 5}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(said))
+    assert len(vector(LLM(load_any(settings)), "some text")) == 5
+    (folder / "2_Dense" / "config.json").write_text(json.dumps({**said, "in_features": 8}))
+    with pytest.raises(ModelError, match=r"2_Dense/config.json: 'in_features' is 8.* are 16 wide"):
+        load_any(settings)
+
+
 def test_a_prompt_may_be_as_long_as_the_model_can_read_and_no_longer(settings: Settings) -> None:
     llm = LLM(load_any(settings))
     assert len(vector(llm, "a" * 64)) == 16

@@ -18,7 +18,8 @@ from octavo.request import Phase, Request
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits
 from octavo.testing.laggard import Breaks, Broken, Laggard
-from octavo.testing.null import IdleProgram, NullProgram, by_hand
+from octavo.testing.null import IdleProgram, NullProgram, by_hand, output_by_hand
+from octavo.testing.traffic import nine
 
 VOCAB_SIZE = 211
 ROADS = (("step",), ("forward", "sample"))
@@ -46,30 +47,8 @@ def request(name: str, prompt: list[int], *, is_late: bool = False, **params: ob
     return Request(name, prompt, sampling, is_late=is_late)
 
 
-def requests(*, is_late: bool = False) -> list[Request]:
-    """Nine requests, greedy and sampled, some with the same beginning."""
-    return [
-        request(
-            f"r{number}",
-            [*([50, 60, 70] * (number % 4)), *range(number, 2 * number + 1)],
-            temperature=0.6 * (number % 3),
-            seed=number,
-            max_tokens=20,
-            is_late=is_late and number % 2 == 0,
-        )
-        for number in range(9)
-    ]
-
-
 def expected(one: Request, num_tokens: int) -> list[int]:
-    assert one.seed is not None
-    return by_hand(
-        one.prompt_ids.tolist(),
-        num_tokens=num_tokens,
-        vocab_size=VOCAB_SIZE,
-        temperature=one.params.temperature,
-        seed=one.seed,
-    )
+    return output_by_hand(one, num_tokens, vocab_size=VOCAB_SIZE)
 
 
 def run(engine: Engine, asked: list[Request]) -> None:
@@ -108,7 +87,7 @@ def test_how_far_ahead_is_launched_changes_no_token(
     depth: int, road: tuple[str, ...], blocks: int
 ) -> None:
     device, parts = late(limits(blocks=blocks), road=road)
-    asked = requests()
+    asked = nine()
     run(parts.engine(max_in_flight=depth), asked)
     assert [one.output_ids for one in asked] == [expected(one, 20) for one in asked]
     assert ahead(device) == depth
@@ -214,7 +193,7 @@ def test_a_step_in_flight_is_read_before_anybody_is_preempted() -> None:
 @pytest.mark.parametrize("depth", [2, 3])
 def test_a_late_request_is_in_no_step_while_its_token_is_unread(depth: int) -> None:
     device, parts = late(limits())
-    asked = requests(is_late=True)
+    asked = nine(is_late=True)
     run(parts.engine(max_in_flight=depth), asked)
     assert [one.output_ids for one in asked] == [expected(one, 20) for one in asked]
     assert ahead(device) == depth
@@ -237,7 +216,7 @@ def test_a_device_that_breaks_ends_everybody_with_an_error_and_leaks_nothing(
     for at in range(1, 14):
         breaks = Breaks(at, when)
         _, parts = late(limits(blocks=17), road=road, breaks=breaks)
-        engine, asked = parts.engine(max_in_flight=depth), requests()
+        engine, asked = parts.engine(max_in_flight=depth), nine()
         for one in asked:
             engine.add(one)
         with pytest.raises(Broken):
@@ -252,7 +231,7 @@ def test_a_device_that_breaks_ends_everybody_with_an_error_and_leaks_nothing(
         assert not engine.has_work
         engine.check_integrity()
         assert (stats.free_blocks, stats.remembered_blocks) == (16, 0)
-    again = requests()
+    again = nine()
     run(engine, again)
     assert [one.output_ids for one in again] == [expected(one, 20) for one in again]
 

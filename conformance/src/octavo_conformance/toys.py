@@ -15,13 +15,11 @@ import numpy as np
 
 from octavo import SamplingParams
 from octavo.testing.drive import Running, generate, run_on
-from octavo.testing.law import hold
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys.zoo import GENERATORS, NUM_BLOCKS, VOCAB_SIZE
 from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_conformance.verdict import insist
 from octavo_platforms.loaded import Platform
-from octavo_platforms.philox import gumbel
 from octavo_platforms.tolerance import gap_limit
 
 LENGTHS = (3, 29, 17, 31)
@@ -75,12 +73,7 @@ def same_tokens(toy: Pair, *, temperature: float, seed: int, max_in_flight: int 
     outputs = generate(engine, given, params)
     for prompt, output in zip(given, outputs, strict=True):
         insist(len(output) == NUM_TOKENS, f"{len(output)} tokens came, {NUM_TOKENS} were asked for")
-        context = [*prompt, *output]
-        scores = toy.oracle.logits(context)[len(prompt) - 1 : -1]
-        if temperature:
-            noise = gumbel(seed, np.arange(len(prompt), len(context)), VOCAB_SIZE)
-            scores = scores / np.float32(temperature) + noise
-        held = hold(scores, output, "float32")
+        held = toy.oracle.hold(prompt, output, temperature=temperature, seed=seed)
         insist(held.is_evidence, f"only {held.num_decided} of {held.num_tokens} are decided")
         insist(not held.wrong, f"the tokens at {held.wrong} are not the oracle's: {output}")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from octavo.config import from_environment
@@ -72,13 +73,15 @@ def holds(
     assert isinstance(found, PooledModel), "an encoder pools or scores"
     assert found.num_classes == (module.config.num_labels if row.scores else None)
     given = _prompts(found, SIZES if dtype == "float32" else MORE_SIZES)
-    exact = _reference(row, module, given)
+    behind = _projections(row, folder)
+    exact = _reference(row, module, given, behind)
     alone = np.stack([_rows(found.pooler, [each])[0] for each in given])
     together = _rows(found.pooler, given)
     size = float(np.std(exact))
     apart = np.max(np.abs(together - alone), axis=-1) / size
     if dtype != "float32":
-        narrow = _mean(_reference(row, module.bfloat16(), given) - exact) / size
+        rounded = _reference(row, module.bfloat16(), given, behind.bfloat16())
+        narrow = _mean(rounded - exact) / size
         off = max(_mean(each - exact) / size for each in (alone, together))
         near = int(np.sum(apart <= NARROW * narrow))
         problem = f"rows are {off:.2g} off, those of the reference {narrow:.2g}"
@@ -112,8 +115,33 @@ def _rows(pooler: Pooler, given: Sequence[Asked]) -> Rows:
     return np.stack([found[f"{index}"] for index in range(len(given))])
 
 
-def _reference(row: EncoderRow, module: PreTrainedModel, given: Sequence[Asked]) -> Rows:
-    return np.stack([_reference_row(row, module, each) for each in given])
+def _projections(row: EncoderRow, folder: Path) -> torch.nn.Sequential:
+    """Read the layers behind the pooling, as sentence-transformers names them."""
+    made: list[torch.nn.Module] = []
+    for number, said in enumerate(row.dense, start=2):
+        tensors = load_file(folder / f"{number}_Dense" / "model.safetensors")
+        n_out, n_in = tensors["linear.weight"].shape
+        layer = torch.nn.Linear(n_in, n_out, bias="linear.bias" in tensors)
+        layer.load_state_dict(
+            {name.removeprefix("linear."): each for name, each in tensors.items()}
+        )
+        made += [layer, *([torch.nn.Tanh()] if "Tanh" in str(said) else [])]
+    return torch.nn.Sequential(*made)
+
+
+def _reference(
+    row: EncoderRow,
+    module: PreTrainedModel,
+    given: Sequence[Asked],
+    behind: torch.nn.Sequential,
+) -> Rows:
+    pooled = np.stack([_reference_row(row, module, each) for each in given])
+    if not row.dense:
+        return pooled
+    with torch.no_grad():
+        made = behind(torch.from_numpy(pooled).to(next(behind.parameters()).dtype))
+    found: Rows = made.float().numpy()
+    return found
 
 
 def _reference_row(row: EncoderRow, module: PreTrainedModel, asked: Asked) -> Rows:

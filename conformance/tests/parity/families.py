@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .repacked import as_internlm2, as_mxfp4
+from .repacked import as_internlm2, as_mxfp4, with_biases
 from .row import FOUR, HEADS, LLAMA3, LONG, WINDOW, YARN, Row, rope, seeing
 
 SHARPER = {
-    **{**YARN, "original_max_position_embeddings": 128, "llama_4_scaling_beta": 0.1},
+    **{**YARN, "factor": 16.0, "original_max_position_embeddings": 16},
+    "llama_4_scaling_beta": 0.4,
     **{"mscale": 1.0, "mscale_all_dim": 1.0},
 }
+SHARP: Mapping[str, object] = {**HEADS, "rope_parameters": SHARPER}
 SHARED = frozenset({"num_key_value_heads"})
 BOTH = SHARED | {"intermediate_size"}
 GPT2: Mapping[str, object] = {"n_embd": 48, "n_layer": 2, "n_head": 6, "n_positions": 256}
 OPT: Mapping[str, object] = {"ffn_dim": 80, "word_embed_proj_dim": 48, "init_std": 0.2}
+FALCON_RW: Mapping[str, object] = {
+    **{"alibi": True, "parallel_attn": False},
+    **{"multi_query": False, "bias": True},
+}
+MPT: Mapping[str, object] = {"max_seq_len": 256}
+CLIPPED: Mapping[str, object] = {"attn_config": {"clip_qkv": 0.8, "softmax_scale": 0.5}}
 FALCON_40B: Mapping[str, object] = {"new_decoder_architecture": True, "num_kv_heads": 2}
 GRANITE: Mapping[str, object] = {
     "embedding_multiplier": 3.0,
@@ -70,6 +78,9 @@ MSCALE = {**YARN, "mscale": 0.7, "mscale_all_dim": 0.9}
 GPT_OSS: Mapping[str, object] = {**LOCAL, **WINDOW, **HEADS}
 MXFP4: Mapping[str, object] = {"quantization_config": {"quant_method": "mxfp4"}}
 LONG_MOE: Mapping[str, object] = {**LONG, "short_mscale": 1.2, "long_mscale": 1.3}
+BEYOND: Mapping[str, object] = {**LONG_MOE, "original_max_position_embeddings": 32}
+# The reference takes the list for short contexts whatever their length, so it gets the other there.
+ONLY_LONG: Mapping[str, object] = {**BEYOND, "short_factor": LONG["long_factor"]}
 DELTA: Mapping[str, object] = {
     "initializer_range": 0.1,
     **SHARED_EXPERT,
@@ -148,6 +159,12 @@ SPARSE_ROWS: tuple[Row, ...] = (
             "rope_parameters": {**LONG_MOE, "original_max_position_embeddings": 256},
         },
     ),
+    Row(
+        "phimoe",
+        "longrope, long",
+        {**LOCAL, "sliding_window": None, "rope_parameters": {**ONLY_LONG, "short_mscale": 1.3}},
+        said={"rope_parameters": BEYOND},
+    ),
     Row("qwen2_moe", "plain", SHARED_EXPERT),
     Row("qwen2_moe", "renormalised", {**SHARED_EXPERT, **RENORMALISED}),
     Row(
@@ -201,6 +218,7 @@ SPARSE_ROWS: tuple[Row, ...] = (
 
 ROWS: tuple[Row, ...] = (
     Row("llama", "plain"),
+    Row("llama", "a KV head for each, shards", {"num_key_value_heads": 6}, largest_file="20KB"),
     Row("llama", "biases, tied", {**BIASES, "tie_word_embeddings": True}),
     Row("llama", "llama3 positions", {"rope_parameters": LLAMA3}),
     Row("llama", "linear positions", rope("linear", factor=2.0)),
@@ -214,7 +232,7 @@ ROWS: tuple[Row, ...] = (
         "plain",
         {**WINDOW, **HEADS, "layer_types": ["sliding_attention", "full_attention"]},
     ),
-    Row("ministral3", "plain", {**HEADS, "rope_parameters": SHARPER}),
+    Row("ministral3", "plain", SHARP),
     Row("qwen2", "plain", {"tie_word_embeddings": True}),
     Row("qwen2", "late windows", {**WINDOW, "use_sliding_window": True, "max_window_layers": 1}),
     Row("qwen3", "plain", HEADS),
@@ -224,6 +242,7 @@ ROWS: tuple[Row, ...] = (
     Row("gemma3", "plain", {**GEMMA3, **FOUR, "rope_parameters": BY_KIND}, "gemma3_text"),
     Row("gemma3", "text of a model that sees", seeing("gemma3_text", GEMMA3), "gemma3"),
     Row("mistral", "text of a model that sees", seeing("mistral", WINDOW), "mistral3"),
+    Row("ministral3", "text of a model that sees", seeing("ministral3", SHARP), "mistral3"),
     Row("phi3", "plain"),
     Row("phi3", "window", WINDOW),
     Row(
@@ -249,6 +268,13 @@ ROWS: tuple[Row, ...] = (
     Row("falcon", "one norm, groups", {**FALCON_40B, "num_ln_in_parallel_attn": 1}, without=BOTH),
     Row("falcon", "biases, heads of their own", {"multi_query": False, "bias": True}, without=BOTH),
     Row("falcon", "one after the other", {"parallel_attn": False}, without=BOTH),
+    Row("falcon", "alibi, biases, one after the other", FALCON_RW, without=BOTH),
+    Row("falcon", "alibi, one KV head", {"alibi": True}, without=BOTH),
+    Row("bloom", "plain", without=BOTH),
+    Row("bloom", "a power of two of heads", {"num_attention_heads": 8}, without=BOTH),
+    Row("mpt", "plain", MPT, without=BOTH),
+    Row("mpt", "clipped, a scale of its own", {**MPT, **CLIPPED}, without=BOTH),
+    Row("mpt", "biases", MPT, without=BOTH, said={"no_bias": False}, repack=with_biases),
     Row("stablelm", "plain", {"use_qkv_bias": True, "head_dim": 8}),
     Row(
         "stablelm",
@@ -259,6 +285,7 @@ ROWS: tuple[Row, ...] = (
     Row("starcoder2", "window, no biases", {**WINDOW, "use_bias": False}),
     Row("granite", "plain", GRANITE),
     Row("olmo", "plain"),
+    Row("olmo", "clipped", {"clip_qkv": 0.8}),
     Row("olmo2", "plain"),
     Row("olmo3", "plain", {**WINDOW, **FOUR, "rope_parameters": OLMO3}),
     Row("cohere", "plain"),

@@ -2,6 +2,7 @@
 
     InternLM 2    a Llama, whose projections are joined by groups that share a KV head
     GPT-OSS       experts in blocks of 32 numbers: codes of four bits, and a byte for their power
+    MPT           biases, which its authors' code can have, and transformers' module has none
 
 A way to repack takes the module and the tensors as they were written, and gives those that are
 stored in their place. Where that rounds, it draws codes and gives the module what they stand for.
@@ -71,4 +72,19 @@ def as_mxfp4(module: PreTrainedModel, tensors: Tensors) -> Tensors:
         numbers *= 2.0 ** (powers.float()[..., None] - 127)
         with torch.no_grad():
             module.get_parameter(name).copy_(numbers.reshape(experts, n_out, n_in).mT)
+    return found
+
+
+def with_biases(module: PreTrainedModel, tensors: Tensors) -> Tensors:
+    """Draw biases for layers and norms that have none, and give them to the module too."""
+    found = dict(tensors)
+    drawing = torch.Generator().manual_seed(1)
+    for name, part in module.named_modules():
+        is_layer = isinstance(part, torch.nn.Linear) and name != "lm_head"
+        if not (is_layer or isinstance(part, torch.nn.LayerNorm)):
+            continue
+        weight = part.get_parameter("weight")
+        drawn = torch.randn(weight.shape[0], generator=drawing) * 0.2
+        part.bias = torch.nn.Parameter(drawn)
+        found[f"{name}.bias"] = drawn
     return found

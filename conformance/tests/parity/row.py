@@ -74,6 +74,7 @@ class Row:
 
     `without` are keys of `SIZES` that the family does not have. Where its authors publish it
     otherwise than transformers writes it, `said` is what their config says, `repack` their form.
+    Files are no larger than `largest_file`, so that there may be several.
     """
 
     family: str
@@ -83,6 +84,7 @@ class Row:
     without: frozenset[str] = frozenset()
     said: Mapping[str, object] = field(default_factory=dict)
     repack: Repack | None = None
+    largest_file: str = "1GB"
 
     @property
     def name(self) -> str:
@@ -106,7 +108,7 @@ class Row:
             for name, buffer in module.named_buffers():
                 if "correction_bias" in name:
                     buffer.add_(torch.randn_like(buffer) * 0.2)
-        module.save_pretrained(folder)
+        module.save_pretrained(folder, max_shard_size=self.largest_file)
         if self.repack is not None:
             weights = folder / "model.safetensors"
             stored = self.repack(module, load_file(weights))

@@ -161,6 +161,13 @@ and that of transformers itself beside it.
 Architectures that are not here run by transformers' own code on platforms made of torch, around
 our attention; so do models of these families whose config asks for more than is built.
 `octavo plan MODEL` says which road a model takes and why, `octavo models` what runs where.
+
+Some positions have one list of factors for short contexts and one for long ones (longrope: Phi-3,
+Phi-3.5-MoE). Keys that are kept cannot turn anew when a context grows past the border, so a model
+has one of the lists for as long as it is loaded: that for long ones where contexts may be longer
+than those it was trained for at first, which `--max-model-len` decides. Hugging Face
+transformers asks how long each context is, of Phi-3, and takes the short list alone, of
+Phi-3.5-MoE, unlike its authors.
 """
 
 

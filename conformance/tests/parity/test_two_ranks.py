@@ -1,7 +1,7 @@
 """Families that ranks share are what they are on one, and what transformers says they are.
 
 Each rank is a thread of this process with its own part of a checkpoint. What a family has beside
-layers that every model has is what is looked at: sinks, experts, latents.
+layers that every model has is what is looked at: sinks, slopes, experts, latents.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ SHARED: Mapping[str, Sequence[str]] = {
     "gpt_oss: plain": (*EXPERTS, "self_attn.sinks.weight", "mlp.experts.gate_up_proj.bias"),
     "phimoe: longrope, short, biases": ("self_attn.o_proj.weight", *EXPERTS),
     "qwen2_moe: plain": ("mlp.shared_expert.down_proj.weight", *EXPERTS),
+    "ministral3: plain": ("self_attn.o_proj.weight",),
     "deepseek_v3: plain": ("self_attn.kv_b_proj.weight", *EXPERTS),
     "qwen3_next: plain": EXPERTS,
+    "falcon: alibi, one KV head": ("self_attn.slopes", "mlp.down_proj.weight"),
+    "bloom: plain": ("self_attn.slopes", "mlp.up_proj.bias"),
 }
 
 

@@ -23,6 +23,7 @@ ASKED: dict[str, dict[str, object]] = {
     "gptq-v2": {"sym": False, "desc_act": False, "format": "gptq_v2"},
     "gptq-8-bits": {"sym": True, "desc_act": False, "bits": 8},
     "gptq-3-bits": {"sym": True, "desc_act": False, "bits": 3},
+    "gptq-2-bits": {"sym": True, "desc_act": False, "bits": 2},
     "awq": {"sym": False, "desc_act": False, "quant_method": "awq", "format": "gemm"},
 }
 BACKENDS = {"awq": BACKEND.AWQ_TORCH}
@@ -42,7 +43,7 @@ def write(name: str, source: Path, into: Path, texts: Sequence[Sequence[int]], s
         str(into), device="cpu", backend=BACKENDS.get(name, BACKEND.GPTQ_TORCH), dtype=torch.float16
     )
     layers = [(stem, each) for stem, each in again.model.named_modules() if _is_one(each)]
-    return {f"{stem}.weight": _plain(each) for stem, each in layers}
+    return {f"{stem}.weight": plain_of(each) for stem, each in layers}
 
 
 class Packed(Protocol):
@@ -63,7 +64,8 @@ def _is_one(module: torch.nn.Module) -> bool:
     return hasattr(module, "qweight")
 
 
-def _plain(layer: Packed) -> torch.Tensor:
+def plain_of(layer: Packed) -> torch.Tensor:
+    """Make the weight of a layer plain by the library's own code, in float32."""
     if not hasattr(layer, "dequantize_weight"):
         scales = layer.scales.float()
         parts = {"qweight": layer.qweight, "qzeros": layer.qzeros, "scales": scales}

@@ -1,6 +1,6 @@
-"""Checkpoints of NVIDIA's ModelOpt: nvfp4 and fp8; and GPT-OSS's experts in mxfp4.
+"""Checkpoints of NVIDIA's ModelOpt: nvfp4, mxfp8 and fp8; and GPT-OSS's experts in mxfp4.
 
-Its rounding of a whole model to four bits asks for an accelerator; the tensors that its export is
+But for fp8 its rounding of a whole model asks for an accelerator; the tensors that its export is
 made of do not, and are named here as the export names them. GPT-OSS's blocks and scales are packed
 by ModelOpt and made plain by transformers. Knows nothing of how the files are read here.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import modelopt.torch.quantization as mtq
 import torch
 from modelopt.torch.export import export_hf_checkpoint
-from modelopt.torch.quantization.qtensor import MXFP4QTensor, NVFP4QTensor
+from modelopt.torch.quantization.qtensor import MXFP4QTensor, MXFP8QTensor, NVFP4QTensor
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
@@ -36,22 +36,37 @@ def write_fp8(source: Path, into: Path) -> Plain:
     return plain
 
 
-def write_nvfp4(source: Path, into: Path) -> Plain:
-    """Store projections as ModelOpt's tensors of pairs of floats, with both scales beside them."""
+def write_packed(algorithm: str, source: Path, into: Path) -> Plain:
+    """Store projections as ModelOpt's own tensors with scales beside them, as it names an export.
+
+    In mixed precision those of attention are in eight bits, and the others in four.
+    """
     stored, plain = dict[str, torch.Tensor](), dict[str, torch.Tensor]()
     for name, weight in load_file(source / "model.safetensors").items():
         if not name.endswith("_proj.weight"):
             stored[name] = weight
             continue
-        packed, scale, own = NVFP4QTensor.quantize(weight.float(), _NV_BLOCK)
-        plain[name] = packed.dequantize(
-            dtype=torch.float32, scale=scale, double_scale=own, block_sizes={-1: _NV_BLOCK}
-        )
-        parts = {"": packed._quantized_data, "_scale": scale, "_scale_2": own}  # noqa: SLF001
+        mixed = "MXFP8" if "self_attn" in name else "NVFP4"
+        kind = mixed if algorithm == "MIXED_PRECISION" else algorithm
+        parts, plain[name] = (_mxfp8 if kind == "MXFP8" else _nvfp4)(weight.float())
         stored |= {name + end: part.contiguous() for end, part in parts.items()}
-    said = {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": _NV_BLOCK}
+    said = {"quant_method": "modelopt", "quant_algo": algorithm}
     _save(stored, said, source, into)
     return plain
+
+
+def _nvfp4(weight: torch.Tensor) -> tuple[Plain, torch.Tensor]:
+    packed, scale, own = NVFP4QTensor.quantize(weight, _NV_BLOCK)
+    plain = packed.dequantize(
+        dtype=torch.float32, scale=scale, double_scale=own, block_sizes={-1: _NV_BLOCK}
+    )
+    return {"": packed._quantized_data, "_scale": scale, "_scale_2": own}, plain  # noqa: SLF001
+
+
+def _mxfp8(weight: torch.Tensor) -> tuple[Plain, torch.Tensor]:
+    packed, scale = MXFP8QTensor.quantize(weight)
+    plain = packed.dequantize(dtype=torch.float32, scale=scale)
+    return {"": packed._quantized_data, "_scale": scale}, plain  # noqa: SLF001
 
 
 def write_mxfp4(source: Path, into: Path) -> Plain:

@@ -35,13 +35,15 @@ class Asked:
 class Row:
     """A checkpoint: the scheme, the libraries by distribution, and what writes it.
 
-    `tiny` makes the small model that it is tried on.
+    `tiny` makes the small model that it is tried on. A real one is calibrated on as many texts,
+    each of as many tokens, as `texts` says; who calibrates nothing reads none.
     """
 
     scheme: str
     libraries: tuple[str, ...]
     write: Callable[[Asked], Plain]
     tiny: Callable[[Path], Path] = tiny
+    texts: tuple[int, int] = (8, 256)
 
 
 def _gptqmodel(name: str) -> Callable[[Asked], Plain]:
@@ -49,6 +51,15 @@ def _gptqmodel(name: str) -> Callable[[Asked], Plain]:
         from . import by_gptqmodel
 
         return by_gptqmodel.write(name, asked.source, asked.into, asked.texts, asked.group_size)
+
+    return write
+
+
+def _autoround(form: str) -> Callable[[Asked], Plain]:
+    def write(asked: Asked) -> Plain:
+        from . import by_autoround
+
+        return by_autoround.write(form, asked.source, asked.into, asked.group_size)
 
     return write
 
@@ -93,8 +104,10 @@ def _modelopt(name: str) -> Callable[[Asked], Plain]:
     def write(asked: Asked) -> Plain:
         from . import by_modelopt
 
-        by = {"fp8": by_modelopt.write_fp8, "nvfp4": by_modelopt.write_nvfp4}
-        return by.get(name, by_modelopt.write_mxfp4)(asked.source, asked.into)
+        by = {"FP8": by_modelopt.write_fp8, "mxfp4": by_modelopt.write_mxfp4}
+        if name in by:
+            return by[name](asked.source, asked.into)
+        return by_modelopt.write_packed(name, asked.source, asked.into)
 
     return write
 
@@ -111,14 +124,28 @@ def _rows() -> dict[str, Row]:
         "gptq-v2": Row("GPTQ, 4 bits, format gptq_v2", gptq, _gptqmodel("gptq-v2")),
         "gptq-8-bits": Row("GPTQ, 8 bits", gptq, _gptqmodel("gptq-8-bits")),
         "gptq-3-bits": Row("GPTQ, 3 bits", gptq, _gptqmodel("gptq-3-bits")),
-        "awq": Row("AWQ, 4 bits, gemm", gptq, _gptqmodel("awq")),
+        "gptq-2-bits": Row("GPTQ, 2 bits", gptq, _gptqmodel("gptq-2-bits")),
+        # Its search over scales takes as many times a text as it tries.
+        "awq": Row("AWQ, 4 bits, gemm", gptq, _gptqmodel("awq"), texts=(2, 64)),
+        "auto-round": Row(
+            "AutoRound, 4 bits, symmetric", ("auto-round",), _autoround("auto_round:auto_gptq")
+        ),
+        "auto-round-awq": Row(
+            "AutoRound, 4 bits, asymmetric",
+            ("auto-round", "gptqmodel"),
+            _autoround("auto_round:auto_awq"),
+        ),
         "fp8-blocks": Row("fp8 in blocks", ("transformers",), _fp8(block=32)),
         "fp8-powers": Row(
             "fp8 in blocks, scales ue8m0", ("transformers",), _fp8(block=32, has_powers=True)
         ),
         "fp8-tensor": Row("fp8, a scale for the tensor", ("transformers",), _fp8(block=None)),
-        "modelopt-fp8": Row("ModelOpt FP8", modelopt, _modelopt("fp8")),
-        "modelopt-nvfp4": Row("ModelOpt NVFP4", modelopt, _modelopt("nvfp4")),
+        "modelopt-fp8": Row("ModelOpt FP8", modelopt, _modelopt("FP8")),
+        "modelopt-nvfp4": Row("ModelOpt NVFP4", modelopt, _modelopt("NVFP4")),
+        "modelopt-mxfp8": Row("ModelOpt MXFP8", modelopt, _modelopt("MXFP8")),
+        "modelopt-mixed": Row(
+            "ModelOpt, MXFP8 and NVFP4 mixed", modelopt, _modelopt("MIXED_PRECISION")
+        ),
         "gpt-oss-mxfp4": Row(
             "mxfp4 of GPT-OSS", (*modelopt, "transformers"), _modelopt("mxfp4"), tiny_experts
         ),

@@ -18,8 +18,8 @@ import argparse
 import gc
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,15 +33,20 @@ from octavo.models.registry import family
 from octavo.testing.drive import Logits, Running, run_on
 from octavo.weights.find import find
 from octavo.weights.load import from_checkpoint
-from octavo.weights.quantised.online import FORMATS, rounded
+from octavo.weights.quantised.online import FORMATS, Rounded, rounded
+from octavo.weights.relayed import Relayed
 from octavo_platforms import discover
-from octavo_platforms.tensor import DType
+from octavo_platforms.tensor import DType, HostTensor
 
-from .catalogue import ROWS, Asked
+from .catalogue import ROWS, Asked, Row
+from .sources import Plain
+from .write import logits_of
 
 TEXT = Path(__file__).with_name("text.txt")
 BLOCK_SIZE, CHUNK, NUM_TOKENS = 16, 256, 512
-CALIBRATED = 8
+THEIRS = "the library, in transformers"
+HALF = 16
+ELSEWHERE = "the folder, --quantization int4, groups across two of its own"
 PLAIN = ("folder", "gguf", "online")
 
 
@@ -68,10 +73,33 @@ def token_ids_of(model: Path, num_tokens: int = NUM_TOKENS) -> list[int]:
     return find(str(model)).tokenizer().encode(text, add_special_tokens=False)[:num_tokens]
 
 
+@dataclass(frozen=True, slots=True)
+class Turned(Relayed):
+    """A source, some of whose tensors are turned by a count along an axis of each."""
+
+    axis_of: Mapping[str, int]
+    count: int
+
+    def read(self, name: str) -> HostTensor:
+        """Give one tensor."""
+        stored, axis = self.source.read(name), self.axis_of.get(name)
+        if axis is None:
+            return stored
+        return HostTensor(np.roll(stored.array, self.count, axis), stored.dtype)
+
+
 def by_octavo(
-    model: Path, token_ids: Sequence[int], dtype: DType = "float32", *, rounding: str | None = None
+    model: Path,
+    token_ids: Sequence[int],
+    dtype: DType = "float32",
+    *,
+    rounding: str | None = None,
+    turn: int = 0,
 ) -> float:
-    """Read a checkpoint as a user's is read, rounded or not, and score the text on the CPU."""
+    """Read a checkpoint as a user's is read, rounded or not, and score the text on the CPU.
+
+    What is rounded is turned before by a count of inputs, and back after: groups begin elsewhere.
+    """
     checkpoint = find(str(model))
     built = family(checkpoint.config)
     limits = Limits(
@@ -83,6 +111,9 @@ def by_octavo(
     written = built.program(built.spec(checkpoint.config), dtype=dtype, limits=limits)
     program = with_copies(from_checkpoint(written, checkpoint), most=1)
     source = rounded(checkpoint.source, program, rounding)
+    if isinstance(source, Rounded) and turn:
+        turned = Turned(checkpoint.source, source.axis_of, turn)
+        source = Turned(replace(source, source=turned), source.axis_of, -turn)
     platform = discover.load("cpu")
     running: Running = run_on(platform, program, source, num_blocks=NUM_TOKENS // BLOCK_SIZE + 1)
     try:
@@ -119,6 +150,8 @@ def figures(name: str, model: Path, gguf: Path | None, ids: Sequence[int]) -> It
             for scheme in FORMATS:
                 found = by_octavo(model, ids, rounding=scheme)
                 yield Figure("octavo", f"the folder, --quantization {scheme}", "float32", found)
+            found = by_octavo(model, ids, rounding="int4", turn=HALF)
+            yield Figure("octavo", ELSEWHERE, "float32", found)
         case _:
             yield from _written(name, model, ids)
 
@@ -136,19 +169,29 @@ def _written(name: str, model: Path, ids: Sequence[int]) -> Iterator[Figure]:
         into = Path(at) / name
         try:
             said = ", ".join(f"{library} {version(library)}" for library in row.libraries)
-            row.write(Asked(model, into, _calibration(model), is_small=False))
+            plain = row.write(Asked(model, into, calibration(model, row), is_small=False))
         except ImportError as error:
             print(f"{name}: left out: {error}")
             return
-        yield Figure("octavo", f"{row.scheme}, by {said}", "float32", by_octavo(into, ids))
+        yield from of_written(f"{row.scheme}, by {said}", model, into, plain, ids)
 
 
-def _calibration(model: Path) -> list[list[int]]:
+def of_written(
+    weights: str, model: Path, into: Path, plain: Plain, ids: Sequence[int]
+) -> Iterator[Figure]:
+    """Score a file that was written by what its library makes of it, and by our reading."""
+    logits = logits_of(model, into, plain, ids).numpy()
+    yield Figure(THEIRS, weights, "float32", perplexity(logits, ids))
+    yield Figure("octavo", weights, "float32", by_octavo(into, ids))
+
+
+def calibration(model: Path, row: Row) -> list[list[int]]:
     """Give texts to calibrate on, which are not the text that is scored: the licence."""
     licence = Path(__file__).parents[3] / "LICENSE"
     tokenizer = find(str(model)).tokenizer()
     ids = tokenizer.encode(licence.read_text(encoding="utf-8"), add_special_tokens=False)
-    return [ids[start * 256 : (start + 1) * 256] for start in range(CALIBRATED)]
+    count, length = row.texts
+    return [ids[start * length : (start + 1) * length] for start in range(count)]
 
 
 def merged(path: Path, found: Sequence[Figure], num_tokens: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,8 +28,8 @@ PROMPT = tuple(np.random.default_rng(1).integers(3, VOCAB, 12).tolist())
 KEPT = ("config.json", "model.safetensors", "quantize_config.json")
 
 
-def expected(source: Path, written: Path, plain: Plain) -> dict[str, torch.Tensor]:
-    """Give one plain weight and the logits of a prompt."""
+def logits_of(source: Path, written: Path, plain: Plain, token_ids: Sequence[int]) -> torch.Tensor:
+    """Compute with transformers, in float32, the model of what was written made plain."""
     config = AutoConfig.from_pretrained(source)
     model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     stored = load_file(written / "model.safetensors")
@@ -36,7 +37,13 @@ def expected(source: Path, written: Path, plain: Plain) -> dict[str, torch.Tenso
     model.float().load_state_dict({**state, **plain}, strict=False)
     model.train(False)
     with torch.no_grad():
-        logits = model(torch.tensor([PROMPT])).logits[0]
+        logits: torch.Tensor = model(torch.tensor([list(token_ids)])).logits[0]
+    return logits
+
+
+def expected(source: Path, written: Path, plain: Plain) -> dict[str, torch.Tensor]:
+    """Give one plain weight and the logits of a prompt."""
+    logits = logits_of(source, written, plain, PROMPT)
     smallest = min(plain, key=lambda name: plain[name].numel())
     return {smallest: plain[smallest].contiguous(), "logits": logits.float().contiguous()}
 

@@ -208,7 +208,7 @@ def _told(
             names.append(request.request_id)
             model.engine.add(request)
         while len(names) > len(told):
-            delta = model.engine.step()
+            delta = model.engine.step(patience_s=None)
             for index, request_id in enumerate(delta.request_ids):
                 assert delta.logprobs is not None, "who asks for logprobs is told"
                 told[request_id] = delta.logprobs[index : index + 1]

@@ -186,11 +186,11 @@ class Engine:
         """
         self._scheduler.forget(also_running=also_running)
 
-    def step(self, *, patience_s: float = HELD_S) -> Delta:
+    def step(self, *, patience_s: float | None = HELD_S) -> Delta:
         """Launch what can be launched, wait for the oldest launch, and say what it changed.
 
         Without work it does nothing and gives an empty delta. While gates or a pause hold all
-        that is left, it waits so long for the bell and gives an empty delta.
+        that is left, it waits so long for the bell, None until it rings, and gives an empty delta.
 
         Raises: whatever the device does; then every request has ended with the reason "error",
             and nothing is held or in flight.
@@ -216,7 +216,7 @@ class Engine:
         assert request is not None, "who is walked over has not ended"
         return request
 
-    def _advance(self, patience_s: float) -> Delta:
+    def _advance(self, patience_s: float | None) -> Delta:
         while len(self._in_flight) < self._max_in_flight:
             step = self._scheduler.schedule()
             if step is None:

@@ -36,8 +36,11 @@ class Forks:
             self._others[first.request_id] = others
 
     def step(self) -> Delta:
-        """Make a step of the engine, and let those go on whose prompt is computed now."""
-        delta = self._engine.step()
+        """Make a step of the engine, and let those go on whose prompt is computed now.
+
+        While all are held it waits for the engine's bell, however long that takes.
+        """
+        delta = self._engine.step(patience_s=None)
         if self._others:
             for request_id in (*delta.request_ids, *delta.finished):
                 self._let_go(request_id)

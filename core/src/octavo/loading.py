@@ -133,7 +133,7 @@ def _pooled(settings: Settings, made: Plan, road: EncoderRoad, program: Program)
         tokenizer=made.checkpoint.tokenizer(),
         model_name=settings.served_model_name or made.checkpoint.name,
         plan=made,
-        width=spec.body.width,
+        width=spec.width,
         num_classes=None if spec.head is None else spec.head.classes,
         weighing=weighing_of(config),
         is_normalised=road.sentences.is_normalised,

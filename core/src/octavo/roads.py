@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -33,7 +34,7 @@ from octavo.weights.dummy import DummyWeights
 from octavo.weights.find import Checkpoint
 from octavo.weights.load import from_checkpoint
 from octavo.weights.load import load as load_weights
-from octavo.weights.sentences import Sentences, has_sentences, sentences_of
+from octavo.weights.sentences import Sentences, has_sentences, sentences_of, with_projections
 from octavo_platforms.binding import Binding
 from octavo_platforms.errors import CannotBind, CannotLoad, PlatformError
 from octavo_platforms.foreign import ForeignModel, ForeignSpec
@@ -298,11 +299,25 @@ def _encoder(checkpoint: Checkpoint) -> EncoderFamily | None:
 def _encoding(checkpoint: Checkpoint, family: EncoderFamily) -> Callable[[Site], Road]:
     spec, sentences = family.spec(checkpoint.config), sentences_of(checkpoint.path)
     if spec.head is None and sentences.pooling is not None:
-        spec = replace(spec, pooling=sentences.pooling)
+        spec = replace(spec, pooling=sentences.pooling, projections=sentences.projections)
+        source = with_projections(checkpoint.source, checkpoint.path, sentences)
+        checkpoint = replace(checkpoint, source=source)
+    _check_widths(checkpoint.path, spec)
     if isinstance(checkpoint.source, DummyWeights):
         smallest = family.program(spec, dtype="float32", limits=_TINY)
         checkpoint = replace(checkpoint, source=checkpoint.source.of(smallest))
     return lambda site: EncoderRoad(checkpoint, family, spec, sentences, site)
+
+
+def _check_widths(folder: Path, spec: EncoderSpec) -> None:
+    width = spec.body.width
+    for each in spec.projections:
+        if each.n_in != width:
+            raise ModelError(
+                f"{folder / each.place / 'config.json'}: 'in_features' is {each.n_in}, but the "
+                f"rows before it are {width} wide. Fetch the folder again."
+            )
+        width = each.n_out
 
 
 def _compiled(checkpoint: Checkpoint, site: Site, bound: Bound, report: Report) -> Program:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -63,16 +64,6 @@ class EmbeddingOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingRequestOutput:
-    """What came of a prompt that was embedded."""
-
-    request_id: str
-    outputs: EmbeddingOutput
-    prompt_token_ids: list[int]
-    finished: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class ClassificationOutput:
     """How likely each class is, or its score where nothing was weighed."""
 
@@ -85,30 +76,41 @@ class ClassificationOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassificationRequestOutput:
-    """What came of a prompt that was classified."""
-
-    request_id: str
-    outputs: ClassificationOutput
-    prompt_token_ids: list[int]
-    finished: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class ScoringOutput:
     """How well two texts go together."""
 
     score: float
 
 
+Output = TypeVar("Output", EmbeddingOutput, ClassificationOutput, ScoringOutput)
+
+
 @dataclass(frozen=True, slots=True)
-class ScoringRequestOutput:
-    """What came of a pair that was scored; its tokens are those of both texts."""
+class PoolingRequestOutput(Generic[Output]):
+    """What came of a prompt, or of a pair, whose tokens are then those of both texts."""
 
     request_id: str
-    outputs: ScoringOutput
+    outputs: Output
     prompt_token_ids: list[int]
     finished: bool = True
+
+
+class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
+    """What came of a prompt that was embedded."""
+
+    __slots__ = ()
+
+
+class ClassificationRequestOutput(PoolingRequestOutput[ClassificationOutput]):
+    """What came of a prompt that was classified."""
+
+    __slots__ = ()
+
+
+class ScoringRequestOutput(PoolingRequestOutput[ScoringOutput]):
+    """What came of a pair that was scored."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

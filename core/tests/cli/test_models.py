@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from octavo.cli.models import Answer, Row, ask_all, table
+from octavo.cli.models import Answer, Row, ask_all, quantised, table
 from octavo.models.registry import ENCODERS, FAMILIES
+from octavo.weights.quantised import METHODS
 
 ENTRIES = ("forward", "sample")
 REFUSAL = "the platform 'small' cannot run layer_norm"
@@ -34,6 +35,10 @@ def test_no_platform_at_all_leaves_the_families() -> None:
     made = table([row("one")])
     assert "OneForCausalLM" in made
     assert "No platform finds its device" in made
+
+
+def test_every_scheme_of_quantised_checkpoints_is_told() -> None:
+    assert all(f" {name}" in quantised() for name in METHODS)
 
 
 def test_every_family_is_asked_of_every_platform_that_is_found() -> None:

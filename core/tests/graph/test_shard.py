@@ -119,6 +119,16 @@ def test_bias_of_columns_is_cut_and_that_of_rows_is_added_once() -> None:
     assert isinstance(weight(view, f"{LAYER}.self_attn.o_proj.bias").recipe, Once)
 
 
+def test_each_rank_has_the_slopes_of_its_own_heads() -> None:
+    bloom = FAMILY_OF["BloomForCausalLM"]
+    program = bloom.program(bloom.spec(SAMPLE), dtype="bfloat16", limits=LIMITS)
+    whole, first, second = whole_and_parts(program, f"{LAYER}.self_attn.slopes", ranks=2)
+    assert whole.tolist() == [2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8]
+    assert first.tolist() == whole[:2].tolist()
+    assert second.tolist() == whole[2:].tolist()
+    assert weight(sharded(program, ranks=2), f"{LAYER}.self_attn.slopes").dtype == "float32"
+
+
 def test_experts_have_a_part_of_each_gate_and_of_what_it_gates() -> None:
     program = experts.program(llama.spec(), limits=LIMITS)
     whole, first, second = whole_and_parts(program, f"{LAYER}.mlp.experts.gate_up", ranks=2)

@@ -5,24 +5,26 @@ Whether a family computes what its authors' code does, the parity tests show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from octavo.cli.models import SAMPLE
-from octavo.errors import NotBuilt
+from octavo.errors import ModelError, NotBuilt
 from octavo.graph.passes import optimised, sharded
+from octavo.models.alibi import slopes
 from octavo.models.decoder import Limits
 from octavo.models.family import Family
 from octavo.models.naming import Fused, Naming, at, below, each_head, transposed
 from octavo.models.registry import FAMILIES, FAMILY_OF
 from octavo.models.rope import RopeSpec, rope_spec
 from octavo.models.spec import DecoderSpec
+from octavo.weights.dummy import drawn_whole
 from octavo_platforms.graph import attrs_of
 from octavo_platforms.program import ProgramDef
-from octavo_platforms.recipes import Recipe, Take, pull, taken
+from octavo_platforms.recipes import Given, Recipe, Take, pull, taken
 from octavo_platforms.tensor import DType, HostTensor, host
 
 LIMITS = Limits(max_step_tokens=8, max_requests=2, max_blocks=4, block_size=16)
@@ -82,8 +84,23 @@ def test_no_two_families_claim_an_architecture() -> None:
     [
         ("OPTForCausalLM", {"do_layer_norm_before": False}, "'do_layer_norm_before' is False"),
         ("OPTForCausalLM", {"word_embed_proj_dim": 16}, "'word_embed_proj_dim' is 16"),
-        ("FalconForCausalLM", {"alibi": True}, "'alibi' is True"),
-        ("OlmoForCausalLM", {"clip_qkv": 8.0}, "'clip_qkv' is 8.0"),
+        (
+            "BloomForCausalLM",
+            {"apply_residual_connection_post_layernorm": True},
+            "post_layernorm' is True",
+        ),
+        ("MPTForCausalLM", {"attn_config": {"alibi": False}}, "'alibi' is False"),
+        ("MPTForCausalLM", {"attn_config": {"qk_ln": True}}, "'qk_ln' is True"),
+        ("MPTForCausalLM", {"attn_config": {"prefix_lm": True}}, "'prefix_lm' is True"),
+        (
+            "MPTForCausalLM",
+            {"attn_config": {"attn_type": "multiquery_attention"}},
+            "'multiquery_attention'",
+        ),
+        ("MPTForCausalLM", {"norm_type": "rmsnorm"}, "'norm_type' is 'rmsnorm'"),
+        ("MPTForCausalLM", {"ffn_config": {"ffn_type": "mptglu"}}, "'ffn_type' is 'mptglu'"),
+        ("MPTForCausalLM", {"logit_scale": "inv_sqrt_d_model"}, "'logit_scale' is"),
+        ("OlmoeForCausalLM", {"clip_qkv": 8.0}, "'clip_qkv' is 8.0"),
         (
             "GPT2LMHeadModel",
             {"scale_attn_by_inverse_layer_idx": True},
@@ -103,6 +120,44 @@ def test_what_a_family_does_not_have_is_refused_by_its_key(
 ) -> None:
     with pytest.raises(NotBuilt, match=words):
         spec_of(architecture, **change)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "change", "words"),
+    [
+        ("LlamaForCausalLM", {"partial_rotary_factor": 3}, "do not fit each other: rotary at"),
+        ("LlamaForCausalLM", {"head_dim": None, "hidden_size": 1}, "too narrow for 4 heads"),
+        ("DeepseekV3ForCausalLM", {"n_group": 3}, "do not fit each other: route at"),
+        ("Gemma2ForCausalLM", {"final_logit_softcapping": -1}, "'cap' has to be positive"),
+        ("Gemma2ForCausalLM", {"query_pre_attn_scalar": 0}, "'query_pre_attn_scalar' has to be ab"),
+        ("GraniteForCausalLM", {"logits_scaling": 0}, "'logits_scaling' has to be above zero"),
+        ("BambaForCausalLM", {"attn_layer_indices": ["x"]}, "has to name layers that attend"),
+        ("Mamba2ForCausalLM", {"time_step_limit": [0.5, 0.1]}, "not a lower limit and a higher"),
+        ("Mamba2ForCausalLM", {"time_step_limit": ["x", 1]}, "has to be a list of 2 numbers"),
+    ],
+)
+def test_a_config_whose_numbers_cannot_be_is_refused_whatever_the_family(
+    architecture: str, change: Mapping[str, object], words: str
+) -> None:
+    family = FAMILY_OF[architecture]
+    with pytest.raises(ModelError, match=words):
+        written(family, spec_of(architecture, **change))
+
+
+ODD: Sequence[object] = (None, -1, 0, 1, 1.5, "x", [], [1], ["x", "y"], {"a": 1}, True, np.nan)
+MORE = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "layer_types")
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_a_config_that_is_odd_anywhere_is_written_or_refused_as_a_config(family: Family) -> None:
+    refused = 0
+    for index, key in enumerate((*SAMPLE, *MORE)):
+        for value in ODD[index % 12 :: 12]:
+            try:
+                written(family, family.spec({**SAMPLE, key: value}))
+            except ModelError:
+                refused += 1
+    assert refused > 0
 
 
 def test_old_and_new_keys_of_a_config_mean_the_same() -> None:
@@ -177,13 +232,22 @@ def test_long_contexts_may_have_a_factor_of_their_own() -> None:
     assert spec.within(33).frequencies == pytest.approx((0.5, 0.0025))
 
 
-def test_no_longer_contexts_are_taken_than_those_in_which_queries_are_as_they_are() -> None:
-    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
-    config = {**SAMPLE, "max_position_embeddings": 64, "sliding_window": None}
-    read = FAMILY_OF["Ministral3ForCausalLM"].spec
+def test_queries_are_sharpened_where_contexts_may_be_longer_than_what_was_trained() -> None:
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+    ministral = FAMILY_OF["Ministral3ForCausalLM"]
+    config = {**SAMPLE, "sliding_window": None}
+
+    def every(max_blocks: int, scaling: Mapping[str, object]) -> list[object]:
+        spec = ministral.spec({**config, "rope_parameters": scaling})
+        limits = replace(LIMITS, max_blocks=max_blocks)
+        program = ministral.program(spec, dtype="float32", limits=limits)
+        nodes = program.entries["forward"].nodes
+        return [attrs_of(node)["every"] for node in nodes if node.op == "sharpen"]
+
     sharper = {**yarn, "llama_4_scaling_beta": 0.1}
-    assert read({**config, "rope_parameters": yarn}).max_context_tokens == 64
-    assert read({**config, "rope_parameters": sharper}).max_context_tokens == 16
+    assert every(2, sharper) == []
+    assert every(3, sharper) == [32] * 4
+    assert every(3, yarn) == []
 
 
 def _literal(program: ProgramDef) -> list[float]:
@@ -232,6 +296,64 @@ def test_what_families_differ_in_stands_in_the_attributes_of_their_nodes() -> No
     caps = {attrs_of(node)["softcap"] for node in graph.nodes if node.op == "attention"}
     windows = [attrs_of(node)["window"] for node in graph.nodes if node.op == "attention"]
     assert (norms, caps, windows) == ({1.0}, {50.0}, [8, None, 8, None])
+
+
+def test_heads_that_are_no_power_of_two_have_slopes_of_the_next_every_second_first() -> None:
+    assert slopes(8) == tuple(2.0**-power for power in range(1, 9))
+    assert slopes(1) == (2.0**-8,)
+    assert slopes(6) == tuple(2.0**-power for power in (2, 4, 6, 8, 1, 3))
+    assert slopes(4, steepest=4) == tuple(2.0**-power for power in range(1, 5))
+    assert slopes(112)[:2] == pytest.approx((2.0**-0.125, 2.0**-0.25))
+    assert len(set(slopes(112))) == 112
+
+
+def test_alibi_stands_in_place_of_positions_and_in_a_weight_that_no_checkpoint_has() -> None:
+    for architecture, config, scale in (
+        ("FalconForCausalLM", {"alibi": True, "multi_query": False}, 8**-0.5),
+        ("BloomForCausalLM", {}, 1.0),
+        ("MptForCausalLM", {}, 1.0),
+    ):
+        family, spec = FAMILY_OF[architecture], spec_of(architecture, **config)
+        assert spec.slopes == tuple(each * scale for each in slopes(4))
+        assert spec.ropes() == ()
+        program = family.program(spec, dtype="bfloat16", limits=LIMITS)
+        attending = [node for node in program.entries["forward"].nodes if node.op == "attention"]
+        assert all(attrs_of(node)["slopes"] for node in attending)
+        made = [weight for weight in program.weights if weight.name.endswith("slopes")]
+        assert {(weight.recipe, weight.dtype) for weight in made} == {
+            (Given(spec.slopes), "float32")
+        }
+        assert drawn_whole(program).weights[-1].recipe != made[0].recipe
+        assert made[0] in drawn_whole(program).weights
+    less = spec_of("MptForCausalLM", attn_config={"alibi_bias_max": 4})
+    assert less.slopes == slopes(4, steepest=4)
+    assert not spec_of("FalconForCausalLM").slopes
+    assert spec_of("FalconForCausalLM").ropes()
+
+
+def test_configs_as_they_were_published_are_read_in_their_own_words() -> None:
+    bloom = FAMILY_OF["BloomForCausalLM"].spec(
+        {
+            **{"n_embed": 1024, "n_layer": 24, "num_attention_heads": 16, "vocab_size": 250880},
+            **{"seq_length": 2048, "apply_residual_connection_post_layernorm": False},
+        }
+    )
+    assert (bloom.width, bloom.ffn_width, bloom.layers, bloom.kv_heads) == (1024, 4096, 24, 16)
+    assert (bloom.max_context_tokens, bloom.tied_embeddings) == (2048, True)
+    attention = {
+        **{"alibi": True, "alibi_bias_max": 16, "attn_impl": "torch", "attn_pdrop": 0},
+        **{"attn_type": "multihead_attention", "attn_uses_sequence_id": False, "clip_qkv": 6},
+        **{"prefix_lm": False, "qk_ln": False, "softmax_scale": None},
+    }
+    told: dict[str, object] = {
+        **{"d_model": 4096, "n_heads": 32, "n_layers": 32, "max_seq_len": 65536},
+        **{"expansion_ratio": 4, "no_bias": True, "norm_type": "low_precision_layernorm"},
+        **{"learned_pos_emb": True, "logit_scale": None, "vocab_size": 50432},
+    }
+    story = FAMILY_OF["MPTForCausalLM"].spec({**told, "attn_config": attention})
+    assert (story.width, story.ffn_width, story.layers, story.kv_heads) == (4096, 16384, 32, 32)
+    assert (story.max_context_tokens, story.clip, story.norm.has_bias) == (65536, 6.0, False)
+    assert (story.slopes[0], story.slopes[-1]) == (2.0**-0.5, 2.0**-16)
 
 
 def test_the_number_on_embeddings_is_rounded_where_the_family_rounds_it() -> None:

@@ -34,11 +34,25 @@ def test_a_head_is_as_wide_as_the_model_over_its_heads_unless_it_says_so() -> No
     ("change", "message"),
     [
         ({"hidden_size": "64"}, "'hidden_size' has to be a positive integer, not '64'"),
+        (
+            {"num_hidden_layers": 10**9},
+            "'num_hidden_layers' is 1000000000; at most 1000 are believed",
+        ),
         ({"vocab_size": None}, "'vocab_size' has to be a positive integer"),
         ({"num_key_value_heads": 3}, "8 heads cannot share 3 KV heads"),
         ({"hidden_act": "mish"}, "activation 'mish' is not built"),
         ({"rope_scaling": {"rope_type": "ntk", "factor": 2.0}}, "rope_type 'ntk' is not built"),
         ({"rms_norm_eps": None}, "'rms_norm_eps' has to be a number"),
+        ({"rms_norm_eps": float("nan")}, "'rms_norm_eps' has to be a number, not nan"),
+        ({"rms_norm_eps": -1.0}, "'rms_norm_eps' has to be above zero, not -1.0"),
+        ({"rope_theta": 0}, "'rope_theta' has to be above zero, not 0.0"),
+        ({"rope_scaling": "linear"}, "'rope_scaling' has to be an object, not 'linear'"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "'factor' has to be above zero"),
+        ({"head_dim": 7}, "7 elements of a head turn, which make no pairs"),
+        (
+            {"rope_scaling": {"type": "longrope", "short_factor": ["1"] * 4}},
+            "short_factor has to be a list of 4 numbers above zero",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_honoured_is_refused(

@@ -15,7 +15,7 @@ from octavo.request import Phase, Request, RequestId
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Bell, Gate, Limits
 from octavo.testing.laggard import Laggard
-from octavo.testing.null import NullProgram, by_hand
+from octavo.testing.null import NullProgram, output_by_hand
 
 VOCAB_SIZE = 97
 
@@ -77,7 +77,7 @@ class CountingBell(Bell):
         super().__init__()
         self.num_waits = 0
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float | None) -> bool:
         self.num_waits += 1
         return super().wait(timeout_s)
 
@@ -107,7 +107,7 @@ def engine_of(
 
 
 def right(one: Request) -> list[int]:
-    return by_hand(one.prompt_ids.tolist(), num_tokens=len(one.output_ids), vocab_size=VOCAB_SIZE)
+    return output_by_hand(one, len(one.output_ids), vocab_size=VOCAB_SIZE)
 
 
 def run(engine: Engine, *, count: int = 99) -> list[str]:

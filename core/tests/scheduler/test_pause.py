@@ -11,7 +11,7 @@ from octavo.errors import LaterError
 from octavo.request import Phase, Request
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits, PauseMode
-from octavo.testing.null import by_hand, null_engine
+from octavo.testing.null import null_engine, output_by_hand
 
 VOCAB_SIZE = 97
 MODES: tuple[PauseMode, ...] = ("abort", "wait", "keep")
@@ -42,14 +42,7 @@ def requests(count: int = 5, *, num_tokens: int = 12) -> list[Request]:
 
 
 def right(one: Request) -> list[int]:
-    assert one.seed is not None
-    return by_hand(
-        one.prompt_ids.tolist(),
-        num_tokens=len(one.output_ids),
-        vocab_size=VOCAB_SIZE,
-        temperature=one.params.temperature,
-        seed=one.seed,
-    )
+    return output_by_hand(one, len(one.output_ids), vocab_size=VOCAB_SIZE)
 
 
 def begun(engine: Engine, asked: list[Request], *, steps: int = 3) -> None:

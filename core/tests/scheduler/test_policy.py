@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from octavo.config import PolicyName
 from octavo.request import Phase, Request
-from octavo.scheduler import Limits
 from octavo.step import Step
-from octavo.testing.walks import Walk
+from octavo.testing.walks import MOVES, NARROW, Walk
 from octavo_platforms.rules import StepRules
 
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
-MOVES = (*["add", "schedule", "schedule", "commit", "commit"] * 2, "abort", "ahead", "break")
-
-
-def limits(
-    *, policy: PolicyName, blocks: int = 15, requests: int = 4, step_tokens: int = 9, spare: int = 0
-) -> Limits:
-    return Limits(
-        max_context_tokens=40,
-        num_blocks=blocks,
-        block_size=4,
-        max_requests=requests,
-        max_step_tokens=step_tokens,
-        vocab_size=97,
-        policy=policy,
-        num_spare_blocks=spare,
-    )
 
 
 def turn(one: Request) -> tuple[int, int]:
@@ -40,17 +24,23 @@ def turn(one: Request) -> tuple[int, int]:
     return one.priority, one.arrival
 
 
-def lost(walk: Walk, policy: PolicyName) -> set[str]:
-    """Make a step; say who lost a seat, each of whom had the worst turn of all who ran."""
-    tickets = walk.scheduler.seats.tickets
-    before = {one.request_id: int(tickets[one.seat or 0]) for one in walk.in_phase(Phase.RUNNING)}
-    turns = {name: turn(walk.requests[name]) for name in before}
-    known = turns if policy == "priority" else {name: (0, turns[name][1]) for name in before}
-    walk.schedule()
-    gone = {name for name in before if tickets[walk.requests[name].seat or 0] != before[name]}
-    stayed = [known[name] for name in known if name not in gone]
-    assert all(known[name] > each for name in gone for each in stayed)
-    return {str(name) for name in gone}
+class Witness(Walk):
+    """A walk that sees who loses a seat, each of whom had the worst turn of all who ran."""
+
+    num_lost = 0
+
+    def schedule(self) -> Step | None:
+        tickets = self.scheduler.seats.tickets
+        ran = self.in_phase(Phase.RUNNING)
+        before = {one.request_id: int(tickets[one.seat or 0]) for one in ran}
+        step = super().schedule()
+        gone = {name for name in before if tickets[self.requests[name].seat or 0] != before[name]}
+        by_arrival = self.scheduler.limits.policy == "fcfs"
+        turns = {one.request_id: turn(one)[1:] if by_arrival else turn(one) for one in ran}
+        stayed = [each for name, each in turns.items() if name not in gone]
+        assert all(turns[name] > each for name in gone for each in stayed)
+        self.num_lost += len(gone)
+        return step
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -58,27 +48,10 @@ def lost(walk: Walk, policy: PolicyName) -> set[str]:
 def test_after_any_walk_the_worst_turn_lost_its_seat_and_every_token_is_right(
     policy: Literal["fcfs", "priority"], depth: int
 ) -> None:
-    chance, walk = random.Random(depth), Walk(limits(policy=policy))
-    num_lost = 0
-    for number in range(NUM_MOVES):
-        move = chance.choice(MOVES)
-        if move == "add" and walk.scheduler.num_waiting < 6:
-            walk.add_random(f"r{number}", chance)
-        elif move == "schedule" and len(walk.in_flight) < depth:
-            num_lost += len(lost(walk, policy))
-        elif move == "commit" and walk.in_flight:
-            walk.commit()
-        elif move == "abort" and walk.requests and chance.random() < 0.3:
-            walk.scheduler.end(chance.choice(list(walk.requests)), "abort")
-        elif move == "ahead":
-            walk.device.run_ahead()
-        elif move == "break" and walk.in_flight and chance.random() < 0.03:
-            walk.device.break_next("read")
-        walk.check()
-    assert num_lost == walk.scheduler.num_preemptions > 0
-    assert walk.num_broken > 0, "a walk on which nothing broke shows nothing of it"
-    walk.drain()
-    walk.check_end()
+    walk = Witness(replace(NARROW, policy=policy))
+    moves = [move for move in MOVES if move != "break launch"]  # which ends all who ran
+    walk.wander(NUM_MOVES, seed=depth, depth=depth, moves=moves)
+    assert walk.num_lost == walk.scheduler.num_preemptions > 0
 
 
 @pytest.mark.parametrize(
@@ -87,7 +60,7 @@ def test_after_any_walk_the_worst_turn_lost_its_seat_and_every_token_is_right(
 def test_seats_are_given_by_arrival_or_lowest_priority_first(
     policy: PolicyName, order: list[str]
 ) -> None:
-    walk = Walk(limits(policy=policy, requests=1))
+    walk = Walk(replace(NARROW, policy=policy, max_requests=1))
     for name, priority in (("a", 7), ("b", 0), ("c", -1), ("d", 0)):
         walk.add(name, [5, 6, 7], priority=priority, max_tokens=2)
     walk.drain()
@@ -96,7 +69,7 @@ def test_seats_are_given_by_arrival_or_lowest_priority_first(
 
 def test_the_urgent_get_a_steps_tokens_first_though_they_came_last() -> None:
     rules = StepRules(max_part_tokens=4)
-    walk = Walk(limits(policy="priority", step_tokens=6), rules=rules)
+    walk = Walk(replace(NARROW, policy="priority", max_step_tokens=6), rules=rules)
     walk.add("slow", [1] * 20, priority=1)
     walk.schedule()
     walk.add("fast", [2] * 9, priority=0)
@@ -111,7 +84,7 @@ def test_the_urgent_get_a_steps_tokens_first_though_they_came_last() -> None:
 
 @pytest.mark.parametrize(("policy", "victim"), [("fcfs", "b"), ("priority", "a")])
 def test_where_blocks_run_out_the_right_one_waits_again(policy: PolicyName, victim: str) -> None:
-    walk = Walk(limits(policy=policy, blocks=8))
+    walk = Walk(replace(NARROW, policy=policy, num_blocks=8))
     walk.add("a", [1] * 8, priority=1, max_tokens=30)
     walk.add("b", [2] * 8, priority=0, max_tokens=30)
     while not walk.scheduler.num_preemptions:
@@ -124,7 +97,7 @@ def test_where_blocks_run_out_the_right_one_waits_again(policy: PolicyName, vict
 
 def test_by_arrival_nobody_waits_for_more_than_those_who_came_before() -> None:
     """Requests keep coming, more than there is room for; each ends soon after those before it."""
-    chance, walk = random.Random(3), Walk(limits(policy="fcfs"))
+    chance, walk = random.Random(3), Walk(replace(NARROW, policy="fcfs"))
     for number in range(300):
         walk.add_random(f"{number}", chance)
         walk.schedule()
@@ -142,7 +115,8 @@ def test_by_arrival_nobody_waits_for_more_than_those_who_came_before() -> None:
 def test_no_seat_is_lost_within_a_block_of_steps_after_one_was_given(
     policy: Literal["fcfs", "priority"], depth: int
 ) -> None:
-    chance, walk = random.Random(4), Walk(limits(policy=policy, blocks=20, requests=6))
+    chance = random.Random(4)
+    walk = Walk(replace(NARROW, policy=policy, num_blocks=20, max_requests=6))
     since_given, num_lost = 0, 0
     for number in range(1000):
         if walk.scheduler.num_waiting < 4:
@@ -161,7 +135,7 @@ def test_no_seat_is_lost_within_a_block_of_steps_after_one_was_given(
 
 def test_spare_blocks_stay_free_when_somebody_is_seated_beside_others() -> None:
     def seated(spare: int) -> int:
-        walk = Walk(limits(policy="fcfs", spare=spare, step_tokens=40))
+        walk = Walk(replace(NARROW, policy="fcfs", num_spare_blocks=spare, max_step_tokens=40))
         for name in "abc":
             walk.add(name, [ord(name) % 90] * 12, max_tokens=1)
         step: Step | None = walk.schedule()

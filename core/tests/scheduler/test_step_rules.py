@@ -6,7 +6,6 @@ The programs behind the walks refuse every launch that breaks their rules.
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import replace
 
 import pytest
@@ -14,19 +13,17 @@ import pytest
 from octavo.errors import OperatorError
 from octavo.heart import heart
 from octavo.sampling import SamplingParams
-from octavo.scheduler import Limits
 from octavo.testing.drive import generate, run_on
 from octavo.testing.null import NullProgram
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.strict import Strict
 from octavo.testing.toys.zoo import GENERATORS, NUM_BLOCKS, VOCAB_SIZE
-from octavo.testing.walks import Walk
+from octavo.testing.walks import NARROW, Walk
 from octavo_platforms.discover import load
 from octavo_platforms.rules import ANY_STEP, StepRules
 
 # A nightly run walks further: OCTAVO_WALK_MOVES=200000
 NUM_MOVES = int(os.environ.get("OCTAVO_WALK_MOVES", "2000"))
-MOVES = (*["add", "schedule", "schedule", "commit", "commit"] * 2, "abort", "ahead")
 RULES = (
     StepRules(max_prompts=1),
     StepRules(mixes=False),
@@ -42,44 +39,13 @@ RULES = (
 )
 
 
-def limits(
-    *, step_tokens: int = 9, blocks: int = 15, requests: int = 4, rules: StepRules = ANY_STEP
-) -> Limits:
-    return Limits(
-        max_context_tokens=40,
-        num_blocks=blocks,
-        block_size=4,
-        max_requests=requests,
-        max_step_tokens=step_tokens,
-        vocab_size=97,
-        rules=rules,
-    )
-
-
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("rules", RULES, ids=str)
 def test_after_any_walk_no_step_broke_the_rules_of_the_program(
     rules: StepRules, depth: int
 ) -> None:
-    allowed = limits(step_tokens=40 if rules.whole_prompts else 9)
-    chance, walk = random.Random(depth), Walk(allowed, rules=rules)
-    for number in range(NUM_MOVES):
-        move = chance.choice(MOVES)
-        if move == "add" and walk.scheduler.num_waiting < 6:
-            walk.add_random(f"r{number}", chance)
-        elif move == "schedule" and len(walk.in_flight) < depth:
-            step = walk.schedule()
-            if step is not None:
-                assert int(step.num_tokens.sum()) <= allowed.max_step_tokens
-        elif move == "commit" and walk.in_flight:
-            walk.commit()
-        elif move == "abort" and walk.requests and chance.random() < 0.3:
-            walk.scheduler.end(chance.choice(list(walk.requests)), "abort")
-        elif move == "ahead":
-            walk.device.run_ahead()
-        walk.check()
-    walk.drain()
-    walk.check_end()
+    allowed = replace(NARROW, max_step_tokens=40 if rules.whole_prompts else 9)
+    Walk(allowed, rules=rules).wander(NUM_MOVES, seed=depth, depth=depth)
 
 
 def steps_of(walk: Walk, num_steps: int) -> list[dict[str, int]]:
@@ -93,7 +59,9 @@ def steps_of(walk: Walk, num_steps: int) -> list[dict[str, int]]:
 
 
 def test_prompts_of_several_share_a_step_where_one_may_not_have_it_all() -> None:
-    alone, shared = (Walk(limits(rules=StepRules(max_part_tokens=most))) for most in (None, 3))
+    alone, shared = (
+        Walk(replace(NARROW, rules=StepRules(max_part_tokens=most))) for most in (None, 3)
+    )
     for walk in (alone, shared):
         for name in "abc":
             walk.add(name, [1, 2, 3, 4, 5, 6, 7, ord(name) % 90, 9, 10], max_tokens=2)
@@ -102,7 +70,7 @@ def test_prompts_of_several_share_a_step_where_one_may_not_have_it_all() -> None
 
 
 def test_unmixed_steps_of_prompts_and_of_single_tokens_take_turns() -> None:
-    walk = Walk(limits(rules=StepRules(mixes=False)))
+    walk = Walk(replace(NARROW, rules=StepRules(mixes=False)))
     walk.add("a", [1, 2], max_tokens=20)
     steps_of(walk, 1)
     walk.add("b", [3] * 25, max_tokens=3)
@@ -110,7 +78,7 @@ def test_unmixed_steps_of_prompts_and_of_single_tokens_take_turns() -> None:
 
 
 def test_prompts_have_a_step_only_so_often_while_others_have_something_to_do() -> None:
-    walk = Walk(limits(rules=StepRules(prompt_interval=3)))
+    walk = Walk(replace(NARROW, rules=StepRules(prompt_interval=3)))
     walk.add("a", [1, 2], max_tokens=20)
     steps_of(walk, 1)
     walk.add("b", [3] * 12, max_tokens=9)
@@ -126,7 +94,7 @@ def test_prompts_have_a_step_only_so_often_while_others_have_something_to_do() -
 def test_a_part_that_never_fits_beside_others_gets_a_step_of_its_own(
     rules: StepRules, step_tokens: int, own: int
 ) -> None:
-    walk = Walk(limits(step_tokens=step_tokens, blocks=60), rules=rules)
+    walk = Walk(replace(NARROW, max_step_tokens=step_tokens, num_blocks=60), rules=rules)
     for name in "abc":
         walk.add(name, [ord(name) % 90, 1], max_tokens=30)
     steps_of(walk, 3)
@@ -137,22 +105,21 @@ def test_a_part_that_never_fits_beside_others_gets_a_step_of_its_own(
 
 def test_prompts_that_are_computed_whole_need_steps_that_hold_a_context() -> None:
     with pytest.raises(OperatorError, match="--max-num-batched-tokens 40"):
-        limits(step_tokens=39, rules=StepRules(whole_prompts=True))
+        replace(NARROW, max_step_tokens=39, rules=StepRules(whole_prompts=True))
 
 
 def test_a_program_that_needs_larger_steps_than_there_are_is_refused() -> None:
-    allowed = limits(step_tokens=9)
     with pytest.raises(OperatorError, match="multiples of 16"):
-        heart(Strict(NullProgram(allowed), StepRules(part_multiple=16)), allowed)
+        heart(Strict(NullProgram(NARROW), StepRules(part_multiple=16)), NARROW)
 
 
 def test_what_was_asked_for_and_what_the_program_needs_are_both_obeyed() -> None:
-    walk = Walk(limits(rules=StepRules(max_prompts=2)), rules=StepRules(part_multiple=2))
+    walk = Walk(replace(NARROW, rules=StepRules(max_prompts=2)), rules=StepRules(part_multiple=2))
     assert walk.scheduler.limits.rules == StepRules(max_prompts=2, part_multiple=2)
 
 
 def test_a_threshold_that_the_program_cannot_cut_at_is_refused_by_its_flag() -> None:
-    allowed = limits(rules=StepRules(max_part_tokens=4))
+    allowed = replace(NARROW, rules=StepRules(max_part_tokens=4))
     with pytest.raises(OperatorError, match="--long-prefill-token-threshold"):
         heart(Strict(NullProgram(allowed), StepRules(part_multiple=8)), allowed)
 

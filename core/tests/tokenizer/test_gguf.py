@@ -184,6 +184,14 @@ def test_metadata_that_cannot_be_used_is_refused(change: Mapping[str, object], f
         load_metadata(PATH, {**byte_level_metadata("smollm"), **change}, {})
 
 
+def test_a_number_of_a_token_that_is_none_is_refused() -> None:
+    metadata = sentencepiece_metadata(PIECES)
+    scores = metadata["tokenizer.ggml.scores"]
+    assert isinstance(scores, tuple)
+    with pytest.raises(ModelError, match=r"tokenizer\.ggml\.scores is .* one for each token"):
+        load_metadata(PATH, {**metadata, "tokenizer.ggml.scores": (*scores[:-1], float("nan"))}, {})
+
+
 def sentencepiece_metadata(pieces: Mapping[str, float]) -> Mapping[str, object]:
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     tokens = ("<unk>", "<s>", "</s>", *bytes_, *pieces)

@@ -126,6 +126,24 @@ def test_broken_files_are_refused(folder: Path) -> None:
         load_folder(folder, {}, {})
 
 
+def test_what_a_settings_file_or_a_config_says_in_wrong_words_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match="'added_tokens_decoder' has the key 'x', which is no tok"):
+        load(folder, {"added_tokens_decoder": {"x": {"content": "<x>"}}})
+    for wrong in ("</s>", ["</s>"], 1.5):
+        with pytest.raises(ModelError, match="'eos_token_id' has to be an id or a list"):
+            load(folder, {}, eos_token_id=wrong)
+    (folder / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelError, match=r"chat_template\.jinja is no text in UTF-8"):
+        load(folder, {})
+
+
+def test_templates_may_be_named_in_a_list_or_in_an_object(folder: Path) -> None:
+    named = {"default": "one", "rag": "two"}
+    listed = [{"name": name, "template": text} for name, text in named.items()]
+    assert load(folder, {"chat_template": listed}).chat_templates == named
+    assert load(folder, {"chat_template": named}).chat_templates == named
+
+
 def test_older_files_beside_the_settings_are_read(folder: Path) -> None:
     size = load(folder, {}).vocab_size
     (folder / "added_tokens.json").write_text(json.dumps({"<x>": size, "<y>": size + 1}))

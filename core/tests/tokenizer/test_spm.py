@@ -201,6 +201,7 @@ def test_text_that_spells_a_byte_is_not_that_byte() -> None:
         (b"\n\x02\x0b\x0c", "a field of the kind 3"),
         (part(1, part(1, b"\xff")), "is no SentencePiece model"),
         (written(PIECES, trainer=part(3, 3)), "the algorithm 3; known are 1"),
+        (written(PIECES) + part(3, part(2, b"no map")), "its map of characters is broken"),
     ],
 )
 def test_file_that_is_no_model_is_refused(tmp_path: Path, data: bytes, fact: str) -> None:

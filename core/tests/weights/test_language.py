@@ -59,6 +59,9 @@ class Files:
     def ahead(self, name: str) -> None:
         self.read(name)
 
+    def kind(self, name: str) -> str:
+        return f"type {self._names.index(name)}"
+
 
 def test_config_of_the_text_model_says_what_its_class_has_as_a_default() -> None:
     found = text_config(GEMMA)
@@ -92,4 +95,5 @@ def test_tensors_have_the_names_of_the_text_model_alone(age: int) -> None:
         found.fill(name, into)
         assert into.array == found.read(name).array == index + len(SEEN)
         assert found.file_of(name) == Path(stored[index])
+        assert found.kind(name) == f"type {index + len(SEEN)}"
         assert (found.shape(name), found.dtype(name)) == ((1,), "float32")

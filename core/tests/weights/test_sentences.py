@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from octavo.errors import ModelError, NotBuilt
-from octavo.models.encoder import Weighing
-from octavo.weights.sentences import Sentences, sentences_of, weighing_of
+from octavo.models.encoder import Projection, Weighing
+from octavo.testing.broken.files import tensors, write_file, write_single
+from octavo.weights.lowered import FileSource
+from octavo.weights.safetensors import SafetensorsSource
+from octavo.weights.sentences import Sentences, sentences_of, weighing_of, with_projections
 
 KINDS = ("Transformer", "Pooling", "Normalize")
 
@@ -104,10 +108,60 @@ def test_another_way_to_pool_is_refused_by_name(
         sentences_of(write(tmp_path, **said))
 
 
-def test_another_part_is_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path, *KINDS[:2], "Dense", pooling_mode_cls_token=True)
-    with pytest.raises(NotBuilt, match="a part of the kind 'Dense', which is not built"):
-        sentences_of(tmp_path)
+def test_another_part_or_one_in_another_place_is_refused_by_name(tmp_path: Path) -> None:
+    for number, kinds in enumerate(
+        (("Transformer", "Pooling", "LSTM"), ("Transformer", "Dense", "Pooling"), (*KINDS, "Dense"))
+    ):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        write(folder, *kinds, pooling_mode_cls_token=True)
+        odd = "LSTM" if "LSTM" in kinds else "Dense"
+        with pytest.raises(NotBuilt, match=f"a part of the kind '{odd}' there, which is not built"):
+            sentences_of(folder)
+
+
+def test_layers_behind_the_pooling_are_what_their_configs_say(tmp_path: Path) -> None:
+    write(tmp_path, *KINDS[:2], "Dense", "Normalize", pooling_mode_cls_token=True)
+    place = tmp_path / "2_Dense"
+    place.mkdir()
+
+    def read(**said: object) -> Sentences:
+        (place / "config.json").write_text(
+            json.dumps({"in_features": 8, "out_features": 4, **said})
+        )
+        return sentences_of(tmp_path)
+
+    found = read(bias=False, activation_function="torch.nn.modules.linear.Identity")
+    expected = Projection(place="2_Dense", n_in=8, n_out=4, has_bias=False)
+    assert found.projections == (expected,)
+    assert found.is_normalised
+    assert read().projections[0].activation == "tanh"
+    with pytest.raises(NotBuilt, match="has the activation 'Mish', which is not built; known: Id"):
+        read(activation_function="torch.nn.modules.activation.Mish")
+    with pytest.raises(ModelError, match="'out_features' has to be a positive integer"):
+        read(out_features=0)
+
+
+def test_weights_of_layers_behind_the_pooling_stand_beside_those_of_the_model(
+    tmp_path: Path,
+) -> None:
+    write_single(tmp_path, tensors())
+    source = SafetensorsSource(tmp_path)
+    sentences = Sentences(projections=(Projection(place="2_Dense", n_in=3, n_out=2),))
+    (tmp_path / "2_Dense").mkdir()
+    (tmp_path / "2_Dense" / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match="2_Dense has only pickled weights"):
+        with_projections(source, tmp_path, sentences)
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    file = tmp_path / "2_Dense" / "model.safetensors"
+    write_file(file, {"linear.weight": weight})
+    found = with_projections(source, tmp_path, sentences)
+    assert set(found.names()) == {*source.names(), "2_Dense.linear.weight"}
+    assert np.array_equal(found.read("2_Dense.linear.weight").array, weight)
+    assert isinstance(found, FileSource)
+    assert found.file_of("2_Dense.linear.weight") == file
+    norm = "model.norm.weight"
+    assert np.array_equal(found.read(norm).array, source.read(norm).array)
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[1]"])

@@ -46,6 +46,16 @@ def test_caps_are_positive_and_scales_are_numbers() -> None:
         infer("scale", ROWS)
 
 
+def test_queries_are_sharpened_by_a_position_for_each_row() -> None:
+    positions = TensorType(ROWS.shape[:1], "int32")
+    infer("sharpen", ROWS, positions, beta=0.1, every=16_384)
+    infer("sharpen", HEADS, positions, beta=0.1, every=16_384)
+    with pytest.raises(ShapeError, match="'every' has to be positive"):
+        infer("sharpen", ROWS, positions, beta=0.1, every=0)
+    with pytest.raises(ShapeError, match="no position for each row"):
+        infer("sharpen", ROWS, TensorType((3,), "int32"), beta=0.1, every=4)
+
+
 def test_a_norm_of_a_sum_hands_all_its_attributes_on() -> None:
     writer = GraphWriter()
     x, residual = (writer.leaf("input", name, ROWS) for name in ("x", "residual"))

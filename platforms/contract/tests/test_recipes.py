@@ -12,7 +12,9 @@ import pytest
 
 from octavo_platforms.recipes import (
     Cut,
+    Given,
     Join,
+    Part,
     Recipe,
     Reorder,
     Take,
@@ -149,3 +151,18 @@ def test_replaced_takes_keep_everything_around_them() -> None:
 def test_missing_tensor_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="absent"):
         pull(Take("absent"), source())
+
+
+def test_numbers_that_no_checkpoint_holds_are_read_from_none_and_cut_like_any_others() -> None:
+    source = Source({})
+    given = Given((0.5, 0.25, 0.125, 0.1))
+    assert list(taken(given)) == []
+    assert replace_takes(given, Take) == given
+    assert shape_of(given, source) == (4,)
+    found = pull(Part(given, 0, parts=2, ranks=2, group="tp"), source, {"tp": 1})
+    assert found.dtype == "float32"
+    assert found.array.tolist() == [0.125, float(np.float32(0.1))]
+    room = HostTensor(np.empty(4, storage("bfloat16")), "bfloat16")
+    fill(given, source, room)
+    assert room.array.tolist() == cast(pull(given, source), "bfloat16").array.tolist()
+    assert source.reads == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
@@ -11,14 +9,13 @@ pytest.importorskip("torch")
 
 import torch
 
-from octavo.engine import Engine
 from octavo.models.decoder import Limits
 from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.testing.drive import Running, generate, run_on
-from octavo.testing.law import hold
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import llama
+from octavo.testing.traffic import follow, traffic
 from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_emulated import emulated
 from octavo_emulated.emulator import Emulator
@@ -27,7 +24,6 @@ from octavo_emulated.watched import WatchedProgram
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.hooks import hookimpl
 from octavo_platforms.loaded import Platform
-from octavo_platforms.philox import gumbel
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import OpSpec
 from octavo_torch.context import opened
@@ -65,31 +61,8 @@ def prompts(*lengths: int) -> list[list[int]]:
     return [draw.integers(0, VOCAB, length).tolist() for length in lengths]
 
 
-def traffic(draw: np.random.Generator, count: int) -> list[Request]:
-    return [
-        Request(
-            f"{index}",
-            draw.integers(0, VOCAB, int(draw.integers(1, 45))).tolist(),
-            SamplingParams(
-                temperature=float(draw.choice([0.0, 0.7])),
-                seed=index,
-                max_tokens=int(draw.integers(1, 19)),
-            ),
-        )
-        for index in range(count)
-    ]
-
-
-def follow(engine: Engine, arrivals: Sequence[Request], draw: np.random.Generator) -> int:
-    """Add requests while others run, abort some; count the tokens that come out."""
-    waiting, num_tokens = list(arrivals), 0
-    while waiting or engine.has_work:
-        while waiting and (not engine.has_work or draw.random() < 0.3):
-            engine.add(waiting.pop())
-        if draw.random() < 0.05:
-            engine.abort(f"{draw.integers(0, len(arrivals))}")
-        num_tokens += len(engine.step().tokens)
-    return num_tokens
+def requests(draw: np.random.Generator, count: int) -> list[Request]:
+    return traffic(draw, count, vocab_size=VOCAB, max_prompt_tokens=44, max_tokens=18)
 
 
 @pytest.mark.parametrize("is_bucketed", [True, False])
@@ -108,7 +81,7 @@ def test_greedy_tokens_are_those_of_the_oracle(running: Running, oracle: Running
     short = [prompt[: 64 - 20] for prompt in given]
     outputs = generate(running.engine(vocab_size=VOCAB), short, params)
     for prompt, output in zip(short, outputs, strict=True):
-        held = hold(oracle.logits(prompt + output)[len(prompt) - 1 : -1], output, "float32")
+        held = oracle.hold(prompt, output)
         assert held.is_evidence
         assert held.wrong == ()
 
@@ -118,10 +91,7 @@ def test_seeded_tokens_are_those_of_the_oracle(running: Running, oracle: Running
     params = SamplingParams(temperature=1.0, seed=seed, max_tokens=20)
     outputs = generate(running.engine(vocab_size=VOCAB), given, params)
     for prompt, output in zip(given, outputs, strict=True):
-        context = prompt + output
-        noise = gumbel(seed, np.arange(len(prompt), len(context)), VOCAB)
-        scores = oracle.logits(context)[len(prompt) - 1 : -1] + noise
-        held = hold(scores, output, "float32")
+        held = oracle.hold(prompt, output, temperature=1.0, seed=seed)
         assert held.is_evidence
         assert held.wrong == ()
 
@@ -130,7 +100,7 @@ def test_nothing_new_is_compiled_after_warming_up(emulator: Emulator) -> None:
     draw = np.random.default_rng(1)
     warm = started()
     warm.program.warm_up(lambda stage, done, total: None)
-    assert follow(warm.engine(vocab_size=VOCAB), traffic(draw, 60), draw) > 300
+    assert follow(warm.engine(vocab_size=VOCAB), requests(draw, 60), draw) > 300
     assert recipes(warm).num_launches > 100
     assert recipes(warm).new_since_warm_up == set()
 
@@ -139,14 +109,14 @@ def test_without_buckets_much_is_compiled_after_warming_up(emulator: Emulator) -
     draw = np.random.default_rng(1)
     warm = started(is_bucketed=False)
     warm.program.warm_up(lambda stage, done, total: None)
-    follow(warm.engine(vocab_size=VOCAB), traffic(draw, 60), draw)
+    follow(warm.engine(vocab_size=VOCAB), requests(draw, 60), draw)
     assert len(recipes(warm).new_since_warm_up) > 50
 
 
 def test_all_inputs_of_a_launch_travel_in_one_copy(emulator: Emulator) -> None:
     draw = np.random.default_rng(2)
     watched = started()
-    follow(watched.engine(vocab_size=VOCAB), traffic(draw, 10), draw)
+    follow(watched.engine(vocab_size=VOCAB), requests(draw, 10), draw)
     assert recipes(watched).most_uploads == 1
 
 

@@ -5,7 +5,7 @@ One program is warmed up for the file; each test puts an engine of its own on it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,17 +15,14 @@ pytest.importorskip("jax")
 import jax
 
 import octavo_jax
-from octavo.engine import Engine
 from octavo.models.decoder import Limits
-from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.testing.drive import Running, generate, run_on
-from octavo.testing.law import hold
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import llama
+from octavo.testing.traffic import follow, traffic
 from octavo_conformance.oracle.platform import OraclePlatform
 from octavo_platforms.loaded import Platform
-from octavo_platforms.philox import gumbel
 
 VOCAB = 101
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -67,16 +64,6 @@ def prompts(*lengths: int) -> list[list[int]]:
     return [draw.integers(0, VOCAB, length).tolist() for length in lengths]
 
 
-def follow(engine: Engine, arrivals: Sequence[Request], draw: np.random.Generator) -> int:
-    """Add requests while others run; count the tokens that come out."""
-    waiting, num_tokens = list(arrivals), 0
-    while waiting or engine.has_work:
-        while waiting and (not engine.has_work or draw.random() < 0.3):
-            engine.add(waiting.pop())
-        num_tokens += len(engine.step().tokens)
-    return num_tokens
-
-
 def test_logits_are_those_of_the_oracle_in_any_chunks(running: Running, oracle: Running) -> None:
     (prompt,) = prompts(29)
     exact = oracle.logits(prompt)
@@ -91,7 +78,7 @@ def test_greedy_tokens_are_those_of_the_oracle(running: Running, oracle: Running
     for prompt, output in zip(
         given, generate(running.engine(vocab_size=VOCAB), given, params), strict=True
     ):
-        held = hold(oracle.logits(prompt + output)[len(prompt) - 1 : -1], output, "float32")
+        held = oracle.hold(prompt, output)
         assert held.is_evidence
         assert held.wrong == ()
 
@@ -102,28 +89,14 @@ def test_seeded_tokens_are_those_of_the_oracle(running: Running, oracle: Running
     for prompt, output in zip(
         given, generate(running.engine(vocab_size=VOCAB), given, params), strict=True
     ):
-        context = prompt + output
-        noise = gumbel(seed, np.arange(len(prompt), len(context)), VOCAB)
-        scores = oracle.logits(context)[len(prompt) - 1 : -1] + noise
-        held = hold(scores, output, "float32")
+        held = oracle.hold(prompt, output, temperature=1.0, seed=seed)
         assert held.is_evidence
         assert held.wrong == ()
 
 
 def test_nothing_is_compiled_after_warming_up(running: Running, compilations: list[str]) -> None:
     draw = np.random.default_rng(1)
-    requests = [
-        Request(
-            f"{index}",
-            draw.integers(0, VOCAB, int(draw.integers(1, 40))).tolist(),
-            SamplingParams(
-                temperature=float(draw.choice([0.0, 0.7])),
-                seed=index,
-                max_tokens=int(draw.integers(1, 24)),
-            ),
-        )
-        for index in range(30)
-    ]
+    requests = traffic(draw, 30, vocab_size=VOCAB, max_prompt_tokens=39, max_tokens=23)
     assert follow(running.engine(vocab_size=VOCAB), requests, draw) > 200
     assert compilations == []
 

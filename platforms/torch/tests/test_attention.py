@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from octavo_platforms.specs import AttentionSpec
 from octavo_platforms.tensor import DType
 from octavo_torch.dtypes import TORCH_OF
 from octavo_torch.memory import to_host
-from octavo_torch.ops.attention import attention
+from octavo_torch.ops.attention import SCORES_BYTES, attention
 from octavo_torch.states import HEADS_FIRST, SLOTS_FIRST
 
 BLOCK, WIDTH, SCALE = 4, 8, 0.3
@@ -35,12 +35,22 @@ MIXES = [
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A step, and a state [B, P, K, D] whose slots outside the requests' contexts hold poison."""
+    """A step, and a state [B, P, K, D] whose slots outside the requests' contexts hold poison.
+
+    What a head's scores lose with distance is [H], or nothing.
+    """
 
     inputs: StepInputs
     q: torch.Tensor
     planes: tuple[torch.Tensor, torch.Tensor]
     spec: AttentionSpec
+    slopes: tuple[torch.Tensor, ...] = ()
+
+
+def sloped(case: Case) -> Case:
+    """Give each head a slope, from steep to almost level."""
+    steep = 0.7 ** torch.arange(1, case.spec.num_heads + 1)
+    return replace(case, spec=replace(case.spec, slopes=True), slopes=(steep,))
 
 
 def drawn(
@@ -102,10 +112,12 @@ def attend(case: Case, layout: StateLayout) -> None:
     laid = tuple(plane.permute(axes).contiguous() for plane in case.planes)
     with torch.inference_mode():
         given = (torch.from_numpy(cause) for cause in causes)
-        found = kernel.run(case.q, *given, laid, prepared=kernel.prepare(inputs))
+        found = kernel.run(case.q, *given, laid, *case.slopes, prepared=kernel.prepare(inputs))
     assert isinstance(found, torch.Tensor)
     wide = tuple(plane.double().numpy() for plane in case.planes)
-    exact = ORACLE["attention"](case.q.double().numpy(), *causes, wide, scale=SCALE)
+    slopes = case.slopes[0].double().numpy() if case.slopes else None
+    q = case.q.double().numpy()
+    exact = ORACLE["attention"](q, *causes, wide, slopes=slopes, scale=SCALE)
     assert isinstance(exact, np.ndarray)
     close("attention", to_host(found), exact, case.spec.dtype)
 
@@ -131,3 +143,21 @@ def test_many_requests_of_very_different_lengths_agree_with_the_oracle() -> None
     computed = tuple(range(0, 200, 5))
     queries = (1,) * len(computed)
     attend(drawn(queries, computed, heads=(2, 2), dtype="float32", poison=NAN), HEADS_FIRST)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(("queries", "computed"), MIXES)
+def test_any_mix_with_slopes_agrees_with_the_oracle(
+    queries: tuple[int, ...], computed: tuple[int, ...], dtype: DType
+) -> None:
+    attend(sloped(drawn(queries, computed, heads=(6, 2), dtype=dtype, poison=NAN)), HEADS_FIRST)
+
+
+def test_a_prompt_whose_scores_do_not_fit_at_once_is_attended_to_by_some_heads_after_others() -> (
+    None
+):
+    heads, tokens = 8, 1100
+    assert heads * tokens**2 * 4 > SCORES_BYTES
+    attend(
+        sloped(drawn((tokens,), (0,), heads=(heads, 8), dtype="float32", poison=NAN)), SLOTS_FIRST
+    )

@@ -33,12 +33,17 @@ def by_place(x: Tensor, weight: Tensor) -> Tensor:
     return x @ weight + torch.arange(len(x))[:, None]
 
 
-@pytest.mark.parametrize("run", [by_shape, by_place])
+def by_layout(x: Tensor, weight: Tensor) -> Tensor:
+    """Make a product whose bits depend on how rows lie."""
+    return x @ weight + x.stride(0)
+
+
+@pytest.mark.parametrize("run", [by_shape, by_place, by_layout])
 @pytest.mark.parametrize("count", [1, TILE_ROWS, 2 * TILE_ROWS + 3])
 def test_a_row_has_the_same_bits_whatever_is_beside_it(run: object, count: int) -> None:
     assert callable(run)
     kernel = invariant_linear(Kernel(name="uneven", run=run))
-    x, weight = torch.randn(count, 8), torch.randn(8, 4)
+    x, weight = torch.randn(count, 24)[:, 8:16], torch.randn(8, 4)
     alone = [kernel.run(x[row : row + 1], weight) for row in range(count)]
     found = kernel.run(x, weight)
     assert isinstance(found, Tensor)

@@ -85,6 +85,7 @@ def test_norms_and_pointwise_ops_agree_with_the_oracle(dtype: DType, rows: int) 
     check("silu", x)
     check("silu_gate", x)
     check("cast", x, to="float32")
+    check("sharpen", x, ints([5, 6, 7, 699, 700][:rows]), beta=0.3, every=7)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

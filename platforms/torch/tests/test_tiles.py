@@ -18,7 +18,7 @@ from octavo_platforms.specs import AttentionSpec
 from octavo_platforms.tensor import DType
 from octavo_torch.dtypes import TORCH_OF
 from octavo_torch.memory import to_host
-from octavo_torch.ops.attention import Decode, sdpa_decode
+from octavo_torch.ops.decode import Decode, sdpa_decode
 from octavo_torch.ops.tiles import TILE_TOKENS, cut_by_size, tiled_attention
 from octavo_torch.parcel import delivered
 from octavo_torch.states import SLOTS_FIRST
@@ -98,7 +98,8 @@ def attend(
     q: torch.Tensor,
     planes: tuple[torch.Tensor, torch.Tensor],
     asked: AttentionSpec,
-    decode: Decode = sdpa_decode,
+    decode: Decode | None = sdpa_decode,
+    slopes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     kernel = tiled_attention(asked, decode=decode).at(SLOTS_FIRST)
     assert kernel.prepare is not None
@@ -107,7 +108,8 @@ def attend(
     longer[: len(q)] = q
     causes = (given.query_starts, given.computed, given.groups["kv"].block_table)
     prepared = delivered({0: kernel.prepare(given)}, CPU)[0]
-    found = kernel.run(longer, *map(torch.from_numpy, causes), planes, prepared=prepared)
+    behind = () if slopes is None else (slopes,)
+    found = kernel.run(longer, *map(torch.from_numpy, causes), planes, *behind, prepared=prepared)
     assert isinstance(found, torch.Tensor)
     return found
 
@@ -134,6 +136,30 @@ def test_padded_tiles_agree_with_the_oracle_whatever_foreign_slots_hold(
         tuple(plane.double().numpy() for plane in planes),
         scale=0.3,
         window=window,
+    )
+    assert isinstance(exact, np.ndarray)
+    close("attention", to_host(found[: len(q)]), exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(("queries", "computed"), MIXES)
+def test_padded_tiles_with_slopes_agree_with_the_oracle(
+    queries: tuple[int, ...], computed: tuple[int, ...], dtype: DType
+) -> None:
+    inputs, asked = step(queries, computed), replace(spec(dtype), slopes=True)
+    planes = planes_of(inputs, dtype)
+    drawn = torch.Generator().manual_seed(1)
+    q = torch.randn(sum(queries), HEADS, WIDTH, generator=drawn).to(TORCH_OF[dtype])
+    steep = 0.7 ** torch.arange(1, HEADS + 1)
+    found = attend(inputs, q, planes, asked, None, steep)
+    exact = ORACLE["attention"](
+        q.double().numpy(),
+        inputs.query_starts,
+        inputs.computed,
+        inputs.groups["kv"].block_table,
+        tuple(plane.double().numpy() for plane in planes),
+        slopes=steep.double().numpy(),
+        scale=0.3,
     )
     assert isinstance(exact, np.ndarray)
     close("attention", to_host(found[: len(q)]), exact, dtype)

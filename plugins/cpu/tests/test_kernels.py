@@ -10,12 +10,13 @@ from octavo_cpu import kernels, platform
 from octavo_cpu.overrides import CpuKernels
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.loaded import Platform
-from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, Unsupported
-from octavo_platforms.specs import LinearSpec
+from octavo_platforms.platform import DeviceContext, DeviceTensor, Kernel, StateKernel, Unsupported
+from octavo_platforms.program import Plane, StateSpec
+from octavo_platforms.specs import AttentionSpec, LinearSpec
 from octavo_platforms.tensor import DType, HostTensor
 from octavo_torch.memory import tensor_of, to_host
 from octavo_torch.ops import choice
-from octavo_torch.ops.attention import sdpa_decode
+from octavo_torch.ops.decode import sdpa_decode
 
 needs_onednn = pytest.mark.skipif(not kernels.has_onednn(), reason="this torch has no oneDNN")
 
@@ -91,6 +92,23 @@ def test_a_device_opened_batch_invariant_has_no_product_that_is_shaped_by_its_ba
     assert "batch invariant" in found.name
 
 
+def test_a_device_opened_batch_invariant_refuses_sinks_by_name() -> None:
+    planes = tuple(Plane(name, (2, 16), "float32") for name in "kv")
+    spec = AttentionSpec(
+        num_heads=2,
+        num_kv_heads=2,
+        head_width=16,
+        scale=0.25,
+        dtype="float32",
+        state=StateSpec("kv", "paged", planes, 1, 4),
+        sinks=True,
+    )
+    found = platform.bind_attention(spec, opened(batch_invariant=True))
+    assert isinstance(found, Unsupported)
+    assert "no sinks" in found.reason
+    assert isinstance(platform.bind_attention(spec, opened()), StateKernel)
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
@@ -119,6 +137,19 @@ def test_batched_products_attend_as_fused_attention_does(
         mask[0, ..., 5:] = float("-inf")
     found = kernels.batched_decode(q, keys, values, mask, 0.25)
     torch.testing.assert_close(found, sdpa_decode(q, keys, values, mask, 0.25))
+
+
+@pytest.mark.parametrize("num_requests", [1, 9])
+def test_what_slopes_take_is_not_rounded_as_rows_are(num_requests: int) -> None:
+    away = 8 * torch.arange(-23.0, 1.0)
+    q, keys = (torch.zeros(num_requests, 2, rows, 16).bfloat16() for rows in (3, 24))
+    q[..., 0], keys[..., 0] = 1, -away  # products that make up for the first head's slope
+    values = random(num_requests, 2, 24, 16, seed=2).bfloat16()
+    mask = (0.7 ** torch.arange(1, 7)).view(1, 2, 3, 1) * away
+    mask = mask.repeat(num_requests, 1, 1, 1)
+    found = kernels.batched_decode(q, keys, values, mask, 0.7)
+    exact = (mask.double() - 0.7 * away.double()).softmax(-1) @ values.double()
+    torch.testing.assert_close(found.double(), exact, rtol=2**-6, atol=2**-6)
 
 
 def test_the_quick_choice_is_the_bases() -> None:

@@ -13,7 +13,6 @@ import pytest
 from octavo.models.decoder import Limits
 from octavo.sampling import SamplingParams
 from octavo.testing.drive import Running, generate, run_on
-from octavo.testing.law import hold
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import llama
 from octavo_conformance.oracle.platform import OraclePlatform
@@ -86,7 +85,7 @@ def test_greedy_tokens_are_those_of_the_oracle(running: Running, oracle: Running
     params = SamplingParams(temperature=0, max_tokens=20)
     outputs = generate(running.engine(vocab_size=VOCAB), given, params)
     for prompt, output in zip(given, outputs, strict=True):
-        held = hold(oracle.logits(prompt + output)[len(prompt) - 1 : -1], output, "float32")
+        held = oracle.hold(prompt, output)
         assert held.is_evidence
         assert held.wrong == ()
 
@@ -114,7 +113,7 @@ def test_narrow_tokens_are_those_of_the_oracle_where_it_decides(dtype: DType) ->
     outputs = generate(running.engine(vocab_size=VOCAB), given, params)
     num_decided = 0
     for prompt, output in zip(given, outputs, strict=True):
-        held = hold(oracle.logits(prompt + output)[len(prompt) - 1 : -1], output, dtype)
+        held = oracle.hold(prompt, output, dtype=dtype)
         num_decided += held.num_decided
         assert held.wrong == ()
     assert num_decided > 0

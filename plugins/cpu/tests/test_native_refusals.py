@@ -22,7 +22,7 @@ def norm(weight: tuple[int, ...], **attrs: Attr) -> OpSpec:
     return OpSpec(op="rms_norm", attrs=given, inputs=types, outputs=(ROWS,))
 
 
-def attention(softcap: float | None) -> AttentionSpec:
+def attention(softcap: float | None = None, *, slopes: bool = False) -> AttentionSpec:
     return AttentionSpec(
         num_heads=3,
         num_kv_heads=3,
@@ -31,13 +31,14 @@ def attention(softcap: float | None) -> AttentionSpec:
         dtype="float32",
         state=KV,
         softcap=softcap,
+        slopes=slopes,
     )
 
 
 def test_plain_norms_and_attention_are_instructions() -> None:
     assert isinstance(of_op(norm((16,))), Instruction)
     assert isinstance(of_op(norm((16,), offset=0.0)), Instruction)
-    assert isinstance(of_attention(attention(None)), Instruction)
+    assert isinstance(of_attention(attention()), Instruction)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_plain_norms_and_attention_are_instructions() -> None:
         (of_op(norm((16,), offset=1.0)), "the offset 1.0"),
         (of_op(norm((3, 16))), "a row for each head"),
         (of_attention(attention(30.0)), "below 30.0"),
+        (of_attention(attention(slopes=True)), "slopes"),
     ],
 )
 def test_what_a_norm_or_attention_has_beyond_that_is_refused_by_name(

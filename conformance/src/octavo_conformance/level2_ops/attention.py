@@ -39,6 +39,9 @@ Batch = list[tuple[int, int]]
 LENGTHS: Mapping[Lengths, int] = MappingProxyType({"host": 0, "device": AHEAD})
 """Who knows what is computed, and how many blocks a table then has to spare."""
 
+SLOPES = (0.9, 0.27, 0.081, 0.0243)
+"""What scores lose with each position: of a head that sees little, to one that sees far."""
+
 BATCHES = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 30)), min_size=1, max_size=5)
 
 
@@ -125,25 +128,36 @@ def sees_its_window_in_any_batch(bench: Bench, dtype: DType) -> None:
 def keeps_scores_below_a_cap(bench: Bench, dtype: DType) -> None:
     """Scores far above the cap and below it, with windows and lengths of the device as well."""
     for more in ({}, {"window": 3}, {"lengths": "device"}):
-        sizes = replace(Sizes(softcap=2.0, scale=1.0), **more)
-        with optional():
-            paged = Paged(bench, dtype, sizes)
-        extra = AHEAD if sizes.lengths == "device" else 0
-        _check(paged, [(1, 0), (1, 30), (3, 9), (13, 0), (1, 7)], extra_blocks=extra)
-        _check(paged, [(1, 17)], extra_blocks=extra)
+        _check_bent(bench, dtype, replace(Sizes(softcap=2.0, scale=1.0), **more))
 
 
 @promise_by_dtype(level=2, area="attention")
 def gives_each_head_its_sink(bench: Bench, dtype: DType) -> None:
     """Sinks above all scores and below, with windows, caps and lengths of the device as well."""
     for more in ({}, {"window": 3}, {"softcap": 2.0}, {"lengths": "device"}):
-        sizes = replace(Sizes(sinks=True), **more)
-        with optional():
-            paged = Paged(bench, dtype, sizes)
-        extra = AHEAD if sizes.lengths == "device" else 0
-        _check(paged, [(1, 0), (1, 30), (3, 9), (13, 0), (1, 7)], extra_blocks=extra)
-        _check(paged, [(1, 17)], extra_blocks=extra)
-        _check(paged, [(40, 0)], extra_blocks=extra)
+        _check_bent(bench, dtype, replace(Sizes(sinks=True), **more))
+
+
+@promise_by_dtype(level=2, area="attention")
+def takes_from_scores_what_each_heads_slope_says(bench: Bench, dtype: DType) -> None:
+    """Heads that share keys and those that do not; with all else that a node can have beside."""
+    for more in (
+        {},
+        {"kv_heads": 1, "window": 3},
+        {"kv_heads": 4, "softcap": 2.0, "sinks": True},
+        {"lengths": "device"},
+    ):
+        _check_bent(bench, dtype, replace(Sizes(slopes=SLOPES), **more))
+
+
+@promise_by_dtype(level=2, area="attention")
+def takes_by_distance_however_long_the_context(bench: Bench, dtype: DType) -> None:
+    """Two thousand tokens back, where a slope times a position has lost what is near."""
+    sizes = Sizes(block_size=16, num_blocks=160, kv_heads=1, heads=2, slopes=SLOPES[::3])
+    with optional():
+        paged = Paged(bench, dtype, sizes)
+    _check(paged, [(9, 2050), (1, 3), (3, 140)])
+    _check(paged, [(1, 2050), (1, 3)])
 
 
 @promise_by_dtype(level=2, area="attention")
@@ -164,6 +178,16 @@ def attends_by_lengths_that_the_device_made(bench: Bench, dtype: DType) -> None:
             paged = Paged(bench, dtype, Sizes(window=window, lengths="device"))
         _check(paged, [(1, 0), (3, 5), (1, 30), (13, 0), (3, 7)], extra_blocks=AHEAD)
         _check(paged, [(1, 17)], extra_blocks=AHEAD)
+
+
+def _check_bent(bench: Bench, dtype: DType, sizes: Sizes) -> None:
+    """Check single tokens, parts of prompts and prompts, where scores are more than products."""
+    with optional():
+        paged = Paged(bench, dtype, sizes)
+    extra = AHEAD if sizes.lengths == "device" else 0
+    _check(paged, [(1, 0), (1, 30), (3, 9), (13, 0), (1, 7)], extra_blocks=extra)
+    _check(paged, [(1, 17)], extra_blocks=extra)
+    _check(paged, [(40, 0)], extra_blocks=extra)
 
 
 def _check_spoilt(paged: Paged, batch: Batch, *, request: int) -> None:
@@ -246,6 +270,7 @@ def _feed(
             window=sizes.window,
             softcap=sizes.softcap,
             sinks=floats(paged.sinks) if sizes.sinks else None,
+            slopes=floats(paged.slopes) if sizes.slopes else None,
         )
         token, place = own.stop, past.stop
     step = Step(

@@ -1,4 +1,4 @@
-"""What families of models differ in: norms, activations, scales and caps.
+"""What families of models differ in: norms, activations, scales, caps and sharper queries.
 
 A platform may refuse any of these; models that have none of them run there all the same.
 Knows no family.
@@ -16,8 +16,8 @@ from octavo_conformance.compare import reals
 from octavo_conformance.drawing import normal
 from octavo_conformance.level2_ops.node import Constant, Input, OneNode, T
 from octavo_conformance.level2_ops.optional import optional
-from octavo_conformance.steps import Step
-from octavo_platforms.tensor import DType
+from octavo_conformance.steps import Step, ints
+from octavo_platforms.tensor import DType, host
 
 TOKENS = (1, 2, 7, 33)
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
@@ -105,6 +105,19 @@ def keeps_values_below_a_cap(bench: Bench, dtype: DType) -> None:
     for scale in (1.0, 30.0, 500.0):
         x = reals(normal(f"softcap {scale}", 7, 48, scale=scale), dtype)
         node.check(Step(queries=(7,)), x=x)
+
+
+@promise_by_dtype(level=2, area="sharpen")
+def multiplies_rows_by_how_far_out_they_stand(bench: Bench, dtype: DType) -> None:
+    """Positions before the first step, on both sides of steps, and far out; any order of rows."""
+    leaves = (Input("x", (T, HEADS, WIDTH), dtype), Input("positions", (T,), "int32"))
+    for beta, every in ((0.1, 16_384), (0.5, 7)):
+        with optional():
+            node = OneNode(bench, "sharpen", leaves, dtype=dtype, beta=beta, every=every)
+        for positions in ([0], [every], [5 * every, every - 1, 0, 262_143, every, 2 * every - 1]):
+            x = reals(normal("sharpen", len(positions), HEADS, WIDTH, scale=3.0), dtype)
+            step = Step(queries=(len(positions),))
+            node.check(step, x=x, positions=host(ints(positions)))
 
 
 @promise_by_dtype(level=2, area="clamp")

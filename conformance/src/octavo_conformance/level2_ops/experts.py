@@ -163,13 +163,7 @@ def keeps_not_a_number_to_its_expert_and_its_row(bench: Bench, dtype: DType) -> 
 @promise_by_dtype(level=2, area="combine")
 def sums_rows_by_weight(bench: Bench, dtype: DType) -> None:
     """Each token's own rows, wherever they went."""
-    leaves = (
-        Input("y", (PAIRS, 40), dtype),
-        Input("places", (T, TOP_K), "int32"),
-        Input("weights", (T, TOP_K), dtype),
-    )
-    with optional():
-        node = OneNode(bench, "combine", leaves, dtype=dtype)
+    node = _combine(bench, dtype)
     for num_tokens in (1, 7, 33):
         count = num_tokens * TOP_K
         places = random("places").permutation(count).reshape(num_tokens, TOP_K)
@@ -181,16 +175,20 @@ def sums_rows_by_weight(bench: Bench, dtype: DType) -> None:
         )
 
 
-@promise_by_dtype(level=2, area="combine")
-def leaves_rows_without_weight_out(bench: Bench, dtype: DType) -> None:
-    """A row whose weight is 0 may hold not-a-number."""
+def _combine(bench: Bench, dtype: DType) -> OneNode:
     leaves = (
         Input("y", (PAIRS, 40), dtype),
         Input("places", (T, TOP_K), "int32"),
         Input("weights", (T, TOP_K), dtype),
     )
     with optional():
-        node = OneNode(bench, "combine", leaves, dtype=dtype)
+        return OneNode(bench, "combine", leaves, dtype=dtype)
+
+
+@promise_by_dtype(level=2, area="combine")
+def leaves_rows_without_weight_out(bench: Bench, dtype: DType) -> None:
+    """A row whose weight is 0 may hold not-a-number."""
+    node = _combine(bench, dtype)
     count = 9 * TOP_K
     places = random("places").permutation(count).reshape(9, TOP_K)
     weights = np.abs(normal("weights", 9, TOP_K)) * (places % 3 != 0)

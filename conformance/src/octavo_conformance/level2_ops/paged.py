@@ -61,6 +61,7 @@ class Sizes:
     lengths: Lengths = "host"
     softcap: float | None = None
     sinks: bool = False
+    slopes: tuple[float, ...] = ()
 
     @property
     def num_slots(self) -> int:
@@ -127,6 +128,11 @@ class Paged:
         """Give a score for each head, that takes much of some heads and little of others."""
         return reals(normal("sinks", self.sizes.heads, scale=3.0), self.dtype)
 
+    @property
+    def slopes(self) -> HostTensor:
+        """Give what scores lose with distance, a number for each head."""
+        return host(np.asarray(self.sizes.slopes, np.float32))
+
     def spoil(self) -> None:
         """Fill every slot with not-a-number."""
         every = range(self.sizes.num_slots)
@@ -159,11 +165,14 @@ class Paged:
         if self.sizes.softcap is not None:
             attrs["softcap"] = self.sizes.softcap
         state, window = g.state(self._state, 0), self.sizes.window
-        sinks = (
-            [declare(g, Constant("sinks", self.sinks, is_literal=True))] if self.sizes.sinks else []
-        )
+        behind = []
+        if self.sizes.sinks:
+            behind.append(declare(g, Constant("sinks", self.sinks, is_literal=True)))
+        if self.sizes.slopes:
+            behind.append(declare(g, Constant("slopes", self.slopes, is_literal=True)))
+            attrs["slopes"] = True
         made = g.one(
-            "attention", q, *causes, state, *sinks, window=window, lengths=lengths, **attrs
+            "attention", q, *causes, state, *behind, window=window, lengths=lengths, **attrs
         )
         g.output("out", made)
 

@@ -68,6 +68,17 @@ def cut_off(x: Floats, *, cap: float) -> Floats:
     return np.clip(x, -cap, cap)
 
 
+def sharper_one_row_early(x: Floats, positions: Ints, *, beta: float, every: int) -> Floats:
+    """Sharper queries from the last position before each step on."""
+    return dense.sharpen(x, positions + 1, beta=beta, every=every)
+
+
+def sharper_at_every_position(x: Floats, positions: Ints, *, beta: float, every: int) -> Floats:
+    """Queries that grow sharper from position to position, not by steps."""
+    factors = 1.0 + beta * np.log(1.0 + positions / every)
+    return x * factors.reshape(-1, *[1] * (x.ndim - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class ForgetsTheCap:
     """Attention whose scores grow without limit."""
@@ -75,7 +86,7 @@ class ForgetsTheCap:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
         """Give the wrong kernel, where there is a cap."""
-        if spec.softcap is None:
+        if spec.softcap is None or spec.sinks or spec.slopes:
             return None
         run = partial(attention.attention, scale=spec.scale, window=spec.window)
         return state_kernel("attention", run)
@@ -88,7 +99,7 @@ class ForgetsTheSinks:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
         """Give the wrong kernel, where there are sinks."""
-        if not spec.sinks:
+        if not spec.sinks or spec.slopes:
             return None
 
         def run(
@@ -118,4 +129,6 @@ MISTAKES = (
     ("relu that bends", "relu", dense.gelu, "activation"),
     ("scale that divides", "scale", divided, "scale"),
     ("cap that cuts off", "softcap", cut_off, "softcap"),
+    ("sharper a row early", "sharpen", sharper_one_row_early, "sharpen"),
+    ("sharper without steps", "sharpen", sharper_at_every_position, "sharpen"),
 )

@@ -19,6 +19,7 @@ from octavo_conformance.mutants import (
     misfits,
     mistakes,
     shaped,
+    sloped,
     uncommon,
 )
 from octavo_conformance.mutants.mistakes import paged
@@ -84,6 +85,7 @@ class WrongAttention:
             (spec.window is not None) != self.is_for_windows
             or spec.softcap is not None
             or spec.sinks
+            or spec.slopes
         ):
             return None
         return state_kernel("attention", partial(self.run, scale=spec.scale))
@@ -98,7 +100,7 @@ class WrongWindow:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | None:
         """Give the wrong kernel."""
-        if spec.window is None or spec.softcap is not None or spec.sinks:
+        if spec.window is None or spec.softcap is not None or spec.sinks or spec.slopes:
             return None
         return state_kernel("attention", partial(self.run, scale=spec.scale, window=spec.window))
 
@@ -315,6 +317,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *(_mutant(name, WrongOp(op, run), area) for name, op, run, area in deviant.MISTAKES),
     _mutant("cap on scores forgotten", deviant.ForgetsTheCap(), "attention"),
     _mutant("sinks forgotten", deviant.ForgetsTheSinks(), "attention"),
+    *(_mutant(name, sloped.WrongSlopes(run), "attention") for name, run in sloped.MISTAKES.items()),
     _mutant("attends by the host's lengths", ahead.AttendsByTheHostsLengths(), "attention"),
     _mutant("memory that aliases the host", misfits.AliasesTheHost(), "memory"),
     _mutant("weight packed where the host has it", misfits.PacksTheHostsArray(), "linear"),

@@ -60,6 +60,7 @@ ORACLE: Mapping[str, Callable[..., object]] = MappingProxyType(
             dense.scale,
             dense.softcap,
             dense.clamp,
+            dense.sharpen,
             rope.rope_table,
             rope.rotary,
             attention.kv_write,

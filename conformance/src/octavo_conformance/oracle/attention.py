@@ -24,13 +24,14 @@ def attend(
     window: int | None = None,
     softcap: float | None = None,
     sinks: Floats | None = None,
+    slopes: Floats | None = None,
 ) -> Floats:
     """Attend each token of one request to positions up to its own, the last `window` of them.
 
     Shapes: q [Q, H, D], at positions first, first + 1, ...; keys [C, K, D] and values
         [C, K, D'], in the order of positions; returns [Q, H, D']. Query head h reads KV head
-        h * K // H. Sinks, where there are some, are [H].
-    Source: sinks, arXiv 2309.17453 and the models' card of gpt-oss.
+        h * K // H. Sinks and slopes, where there are some, are [H].
+    Source: sinks, arXiv 2309.17453 and the models' card of gpt-oss; slopes, arXiv 2108.12409.
     """
     found = np.zeros((*q.shape[:2], values.shape[2]))
     num_heads, num_kv_heads = q.shape[1], keys.shape[1]
@@ -42,6 +43,8 @@ def attend(
             scores = keys[seen, of] @ q[token, head] * scale
             if softcap is not None:
                 scores = softcap * np.tanh(scores / softcap)
+            if slopes is not None:
+                scores = scores + slopes[head] * (np.arange(seen.start, end) - (end - 1))
             if sinks is not None:
                 scores = np.append(scores, sinks[head])
             weights = np.exp(scores - np.max(scores))
@@ -68,11 +71,12 @@ def attention(
     computed: Ints,
     block_table: Ints,
     state: Planes,
-    sinks: Floats | None = None,
     *,
     scale: float,
     window: int | None = None,
     softcap: float | None = None,
+    sinks: Floats | None = None,
+    slopes: Floats | None = None,
 ) -> Floats:
     """Attend each new token to its own request's past, as far as a window reaches, and to itself.
 
@@ -96,6 +100,7 @@ def attention(
             window=window,
             softcap=softcap,
             sinks=sinks,
+            slopes=slopes,
         )
     return found
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from octavo_conformance.oracle.values import Floats, floats, narrow
+from octavo_conformance.oracle.values import Floats, Ints, floats, narrow
 from octavo_platforms.tensor import DType
 
 
@@ -97,6 +97,12 @@ def scale(x: Floats, *, factor: float) -> Floats:
 def softcap(x: Floats, *, cap: float) -> Floats:
     """Bend each element so that it stays below a cap. Source: arXiv 2408.00118."""
     return cap * np.tanh(x / cap)
+
+
+def sharpen(x: Floats, positions: Ints, *, beta: float, every: int) -> Floats:
+    """Multiply each row by what grows with the logarithm of its position."""
+    factors: Floats = 1.0 + beta * np.log(1.0 + positions // every)
+    return x * factors.reshape(-1, *[1] * (x.ndim - 1))
 
 
 def clamp(x: Floats, *, low: float | None = None, high: float | None = None) -> Floats:

@@ -173,9 +173,14 @@ class OraclePlatform:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel:
         """Attend as the definition says."""
-        run = partial(
+        attend = partial(
             ORACLE["attention"], scale=spec.scale, window=spec.window, softcap=spec.softcap
         )
+
+        def run(*given: object) -> object:
+            sinks, slopes = spec.told_apart(given[5:])
+            return attend(*given[:5], sinks=sinks, slopes=slopes)
+
         return state_kernel("attention", run)
 
     @hookimpl

@@ -92,7 +92,15 @@ def run(args: argparse.Namespace) -> int:
     Effects: imports every installed platform, and opens each device that is found, for a moment.
     """
     print(table(list(ask_all())))
+    print(quantised())
     return 0
+
+
+def quantised() -> str:
+    """Tell which quantised checkpoints are read, whatever their family and platform."""
+    from octavo.weights.quantised import METHODS
+
+    return f"Quantised checkpoints, made plain when placed: {', '.join(METHODS)}."
 
 
 def ask_all() -> Iterable[Row]:

@@ -15,7 +15,7 @@ from octavo.models.decoder import Context
 from octavo.models.family import Family
 from octavo.models.memory import MemorySpec
 from octavo.models.naming import Made, Naming, at, at_once, shaped
-from octavo.models.reading import Config, flag, refuse, whole
+from octavo.models.reading import Config, flag, numbers, refuse, whole
 from octavo.models.spec import DecoderSpec, Norms, decoder_spec
 from octavo_platforms.graph import Value
 
@@ -26,10 +26,12 @@ def bamba_spec(config: Config) -> DecoderSpec:
     """Read the config of a Bamba model. Raises: NotBuilt, for steps that are held within limits."""
     refuse_step_limits(config, "bamba")
     spec = decoder_spec(config, "bamba", partial=0.5)
-    given = config.get("attn_layer_indices") or ()
-    if not isinstance(given, list | tuple) or not given:
-        raise ModelError("config.json: 'attn_layer_indices' has to name a layer that attends")
-    attending = tuple(sorted(int(each) for each in given))
+    given = config.get("attn_layer_indices")
+    listed = given if isinstance(given, list | tuple) else ()
+    known = [each for each in listed if each in range(spec.layers)]
+    if not listed or len(known) != len(listed):
+        raise ModelError("config.json: 'attn_layer_indices' has to name layers that attend")
+    attending = tuple(sorted(known))
     others = tuple(each for each in range(spec.layers) if each not in attending)
     memory = memory_of(config, others, heads=whole(config, "mamba_n_heads", 128))
     memory = replace(memory, gate="inside", eps=spec.eps)
@@ -109,13 +111,15 @@ def refuse_step_limits(config: Config, family: str) -> None:
 
 def step_limits(config: Config) -> tuple[float, float | None]:
     """Read between which limits steps are held, None for no upper one. Raises: ModelError."""
-    found = config.get("time_step_limit")
-    if found is None:
-        return 0.0, None
-    if not isinstance(found, list | tuple) or len(found) != 2:
-        raise ModelError("config.json: 'time_step_limit' has to be a list of two numbers")
-    low, high = found
-    return float(low), None if _is_infinite(high) else float(high)
+    key = "time_step_limit"
+    found = config.get(key)
+    if isinstance(found, list | tuple) and len(found) == 2 and _is_infinite(found[1]):
+        (low,) = numbers({key: found[:1]}, key, 1) or (0.0,)
+        return low, None
+    low, high = numbers(config, key, 2) or (0.0, None)
+    if high is not None and not 0 <= low <= high:
+        raise ModelError(f"config.json: '{key}' is {found!r}, not a lower limit and a higher one")
+    return low, high
 
 
 def _is_infinite(limit: object) -> bool:

@@ -23,18 +23,20 @@ from octavo.models.spec import (
     decoder_spec,
 )
 
-THETA = 500000.0
+THETA, THETA2 = 500000.0, 10000.0
 
 
 def cohere_spec(config: Config) -> DecoderSpec:
     """Read the config of a Command-R model."""
     has_norms = flag(config, "use_qk_norm", default=False)
-    return replace(_spec(config, "cohere"), head_norms=HeadNorms("own head") if has_norms else None)
+    return replace(
+        _spec(config, "cohere", THETA), head_norms=HeadNorms("own head") if has_norms else None
+    )
 
 
 def cohere2_spec(config: Config) -> DecoderSpec:
     """Read the config of a Command-A or Command-R7B model."""
-    spec = _spec(config, "cohere2")
+    spec = _spec(config, "cohere2", THETA2)
     found = kinds(config, every(config, whole(config, "sliding_window_pattern", 4)))
     window = whole(config, "sliding_window", 4096)
     sights = tuple(
@@ -43,9 +45,9 @@ def cohere2_spec(config: Config) -> DecoderSpec:
     return replace(spec, sights=sights)
 
 
-def _spec(config: Config, name: str) -> DecoderSpec:
+def _spec(config: Config, name: str, theta: float) -> DecoderSpec:
     own = {"layer_norm_eps": 1e-5, **config}
-    spec = decoder_spec(own, name, eps="layer_norm_eps", is_tied=True, theta=THETA)
+    spec = decoder_spec(own, name, eps="layer_norm_eps", is_tied=True, theta=theta)
     return replace(
         spec,
         is_parallel=True,

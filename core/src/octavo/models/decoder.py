@@ -200,7 +200,11 @@ def hidden(
     context = context_of(g, spec, kv, computed, lengths=lengths)
     if spec.memory is not None:
         context = replace(context, memory=remembered(g, spec.memory.state(dtype), context))
-    return through(g, placed(g, embedded(g, spec, token_ids), context), layer, context)
+    x = placed(g, embedded(g, spec, token_ids), context)
+    if spec.norms.embedding is not None:
+        with g.scope("model"):
+            x = norm(g, x, spec.norms.embedding, spec, has_bias=spec.norm.has_bias)
+    return through(g, x, layer, context)
 
 
 def context_of(

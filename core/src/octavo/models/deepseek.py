@@ -34,7 +34,7 @@ def layer(g: GraphBuilder, x: Value, context: Context, index: int) -> Value:
 def deepseek_v2_spec(config: Config) -> DecoderSpec:
     """Read the config of a DeepSeek V2 model. Raises: NotBuilt, for weights that are shared out."""
     refuse(config, "deepseek_v2", norm_topk_prob=False)
-    experts = _experts(config, first_dense=0)
+    experts = _experts({"n_shared_experts": 2, **config}, first_dense=0)
     if config.get("topk_method", "greedy") != "greedy":
         refuse(config, "deepseek_v2", topk_method="group_limited_greedy")
         experts = _grouped(config, experts)
@@ -46,8 +46,9 @@ def deepseek_v2_spec(config: Config) -> DecoderSpec:
 def deepseek_v3_spec(config: Config) -> DecoderSpec:
     """Read the config of a DeepSeek V3 or R1 model."""
     refuse(config, "deepseek_v3", topk_method="noaux_tc", scoring_func="sigmoid")
+    own = {"n_shared_experts": 1, "n_group": 8, "topk_group": 4, **config}
     experts = replace(
-        _grouped(config, _experts(config, first_dense=3)),
+        _grouped(own, _experts(own, first_dense=3)),
         renormalise=flag(config, "norm_topk_prob", default=True),
         score="sigmoid",
         group_score="two best",

@@ -19,6 +19,7 @@ from octavo.models.decoder import Context, Layer
 from octavo.models.norms import norm
 from octavo.models.spec import DecoderSpec
 from octavo_platforms.graph import Attr, Value
+from octavo_platforms.recipes import Given
 
 Heads = Callable[[Value, Value, Value], Value]
 """From heads of queries, keys and values, [T, H, D], to what each token attended to."""
@@ -63,7 +64,8 @@ def attention(
         g.op("kv_write", k, v, context.slots, kv)
         causes = (context.query_starts, context.computed, context.block_table, kv)
         attrs = _attention_attrs(context)
-        return g.one("attention", q, *causes, *_sinks(g, spec), window=seen, **attrs)
+        behind = (*_sinks(g, spec), *_slopes(g, spec))
+        return g.one("attention", q, *causes, *behind, window=seen, **attrs)
 
     return around(g, h, context, index, attend)
 
@@ -75,8 +77,10 @@ def around(g: GraphBuilder, h: Value, context: Context, index: int, attend: Head
         q = g.linear(h, "q_proj", spec.heads * spec.head_width, bias=bias)
         k = g.linear(h, "k_proj", spec.kv_heads * spec.head_width, bias=bias)
         v = g.linear(h, "v_proj", spec.kv_heads * spec.head_width, bias=bias)
+        q, k, v = (_clipped(g, each, spec) for each in (q, k, v))
         q, k = _heads(g, q, k, spec)
         v = g.one("heads", v, width=spec.head_width)
+        q = _sharpened(g, q, context)
         if sight.rope is not None and sight.rope.frequencies:
             table = context.tables[sight.rope]
             q = g.one("rotary", q, table, interleaved=spec.is_interleaved)
@@ -90,6 +94,19 @@ def around(g: GraphBuilder, h: Value, context: Context, index: int, attend: Head
 
 def _sinks(g: GraphBuilder, spec: DecoderSpec) -> tuple[Value, ...]:
     return (g.weight(g.place("sinks.weight"), (spec.heads,)),) if spec.has_sinks else ()
+
+
+def _slopes(g: GraphBuilder, spec: DecoderSpec) -> tuple[Value, ...]:
+    """Declare what scores lose with distance, which no checkpoint holds."""
+    if not spec.slopes:
+        return ()
+    made = Given(spec.slopes)
+    return (g.weight(g.place("slopes"), (spec.heads,), made, dtype="float32"),)
+
+
+def _clipped(g: GraphBuilder, x: Value, spec: DecoderSpec) -> Value:
+    limit = spec.clip
+    return x if limit is None else g.one("clamp", x, low=-limit, high=limit)
 
 
 def mlp(
@@ -133,6 +150,15 @@ def _heads(g: GraphBuilder, q: Value, k: Value, spec: DecoderSpec) -> tuple[Valu
     return q, norm(g, k, norms.key, spec, rows=spec.kv_heads if is_own else None)
 
 
+def _sharpened(g: GraphBuilder, q: Value, context: Context) -> Value:
+    """Sharpen queries where the spec says so; that they turn afterwards changes nothing."""
+    own = context.spec.sharper
+    if own is None:
+        return q
+    assert context.positions is not None, "who attends stands somewhere"
+    return g.one("sharpen", q, context.positions, beta=own.beta, every=own.every)
+
+
 def _attention_attrs(context: Context) -> dict[str, Attr]:
     spec = context.spec
     scale, cap = spec.scales.attention, spec.scales.attention_cap
@@ -141,6 +167,8 @@ def _attention_attrs(context: Context) -> dict[str, Attr]:
         "num_kv_heads": spec.kv_heads,
         "lengths": context.lengths,
     }
+    if spec.slopes:
+        attrs["slopes"] = True
     return attrs if cap is None else {**attrs, "softcap": cap}
 
 

@@ -1,7 +1,7 @@
 """Encoders: whole prompts that look both ways, and end in one row each or in scores of classes.
 
     tokens ─> embeddings, + positions, + types ─norm─> layers ─> rows
-    pool     rows ─> the first, the last or the mean of each prompt's ─norm─> pooled
+    pool     rows ─> the first, the last or the mean of each prompt's ─norm─> projected ─> pooled
     score    the same ─> a layer ─> scores of classes
 
 Layers are those of `dense` around an attention that keeps no state, so a prompt has to be in one
@@ -13,7 +13,7 @@ Knows no family, and not what becomes of a row: its length, and what scores mean
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -33,7 +33,7 @@ from octavo.models.decoder import (
     placed,
     through,
 )
-from octavo.models.family import Family, Names
+from octavo.models.family import Family, Names, told_as_config
 from octavo.models.norms import norm
 from octavo.models.reading import Config, refuse
 from octavo.models.spec import DecoderSpec
@@ -44,7 +44,7 @@ from octavo_platforms.tensor import DType
 
 Pooling = Literal["cls", "mean", "last"]
 Weighing = Literal["softmax", "sigmoid", "none"]
-Between = Literal["tanh", "gelu", "gelu_tanh", "relu", "silu"]
+Between = Literal["tanh", "gelu", "gelu_tanh", "relu", "silu", "sigmoid"]
 
 POOL, SCORE = "pool", "score"
 POOLED, SCORES = "pooled", "scores"
@@ -64,12 +64,23 @@ class ClassHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """A layer behind the pooling: where its weights stand, and how wide its rows are, both ways."""
+
+    place: str
+    n_in: int
+    n_out: int
+    activation: Between | None = None
+    has_bias: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
     """An encoder: its layers, in the words of decoders, and what stands around them.
 
     A window of the layers counts as many tokens after one as before it. `token_types` is how many
     kinds of segments there are, 0 for none. With `is_causal` no token sees those after it. Without
-    a `head` rows are pooled and not scored.
+    a `head` rows are pooled and not scored, and go through `projections`.
     """
 
     body: DecoderSpec
@@ -79,6 +90,12 @@ class EncoderSpec:
     has_first_norm: bool = False
     has_last_norm: bool = False
     head: ClassHead | None = None
+    projections: tuple[Projection, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Give how wide a pooled row is."""
+        return self.projections[-1].n_out if self.projections else self.body.width
 
     @property
     def entry(self) -> str:
@@ -139,9 +156,10 @@ class EncoderFamily:
         symbols = tuple(each for each in limits.symbols() if each.name in ("T", "R", "S"))
         made = ProgramBuilder(body.architecture, dtype=dtype, symbols=symbols)
         g = made.entry(spec.entry)
-        x = _pooled(g, spec, _rows(g, spec, self.layer(spec)))
+        with told_as_config():
+            x = _pooled(g, spec, _rows(g, spec, self.layer(spec)))
         if spec.head is None:
-            g.output(POOLED, x)
+            g.output(POOLED, _projected(g, spec.projections, x))
         else:
             g.output(SCORES, _scores(g, spec, spec.head, x))
         written, rule = made.finish(), self.names(spec)
@@ -160,7 +178,8 @@ def pooling_of(family: Family) -> EncoderFamily:
     def spec(config: Config) -> EncoderSpec:
         refuse(config, family.name, is_causal=True, use_bidirectional_attention=False)
         body = family.spec(config)
-        if family.layer is not dense.layer or body.has_sinks or body.scales.attention_cap:
+        bends = body.has_sinks or body.slopes or body.scales.attention_cap
+        if family.layer is not dense.layer or bends:
             raise NotBuilt(
                 f"models of the family '{family.name}' are not pooled here, because their layers "
                 "do not only attend. Use a family of plain layers, such as qwen3, to embed."
@@ -222,10 +241,20 @@ def _scores(g: GraphBuilder, spec: EncoderSpec, head: ClassHead, x: Value) -> Va
     body = spec.body
     with g.scope("head"):
         x = g.linear(x, "dense", body.width, bias=head.has_bias)
-        if head.activation == "tanh":
-            x = g.one("softcap", x, cap=1.0)
-        else:
-            x = g.one(head.activation, x)
+        x = _active(g, x, head.activation)
         if head.has_norm:
             x = norm(g, x, "norm", body, has_bias=body.norm.has_bias)
         return g.linear(x, "classes", head.classes, bias=True)
+
+
+def _projected(g: GraphBuilder, projections: Sequence[Projection], x: Value) -> Value:
+    """Write pooled rows through further layers."""
+    for each in projections:
+        with g.scope(each.place):
+            x = g.linear(x, "linear", each.n_out, bias=each.has_bias)
+            x = x if each.activation is None else _active(g, x, each.activation)
+    return x
+
+
+def _active(g: GraphBuilder, x: Value, activation: Between) -> Value:
+    return g.one("softcap", x, cap=1.0) if activation == "tanh" else g.one(activation, x)

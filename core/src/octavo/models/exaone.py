@@ -39,7 +39,7 @@ def _default(config: Config) -> tuple[str, ...]:
     A pattern of letters is repeated, and the last layer sees everything whatever its letter.
     """
     pattern = config.get("sliding_window_pattern")
-    if not isinstance(pattern, str):
+    if not isinstance(pattern, str) or not pattern:
         return every(config, whole(config, "sliding_window_pattern", PATTERN))
     layers = whole(config, "num_hidden_layers")
     letters = (pattern[index % len(pattern)] for index in range(layers - 1))

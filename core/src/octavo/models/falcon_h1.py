@@ -17,7 +17,7 @@ from octavo.models.decoder import Context
 from octavo.models.family import Family
 from octavo.models.memory import Beside
 from octavo.models.naming import Made, Naming, at, rows_of
-from octavo.models.reading import Config, flag, number, refuse, whole
+from octavo.models.reading import Config, flag, number, numbers, refuse, whole
 from octavo.models.spec import DecoderSpec, Scales, decoder_spec
 from octavo_platforms.graph import Value
 
@@ -106,12 +106,7 @@ def _beside(context: Context) -> Beside:
 
 
 def _numbers(config: Config, key: str, count: int) -> tuple[float, ...]:
-    found = config.get(key)
-    if found is None:
-        return (1.0,) * count
-    if not isinstance(found, list | tuple) or len(found) != count:
-        raise ModelError(f"config.json: '{key}' has to be a list of {count} numbers")
-    return tuple(float(each) for each in found)
+    return numbers(config, key, count) or (1.0,) * count
 
 
 FAMILY = Family("falcon_h1", ("FalconH1ForCausalLM",), falcon_h1_spec, names, layer)

@@ -21,6 +21,7 @@ from octavo.models.reading import (
     mapping,
     maybe_number,
     number,
+    positive,
     refuse,
     whole,
 )
@@ -83,7 +84,7 @@ def _around(
     spec = _spec(config, name)
     scales = replace(
         spec.scales,
-        attention=number(config, "query_pre_attn_scalar", HEAD_WIDTH) ** -0.5,
+        attention=positive(config, "query_pre_attn_scalar", HEAD_WIDTH) ** -0.5,
         attention_cap=maybe_number(config, "attn_logit_softcapping", attention_cap),
         logits_cap=maybe_number(config, "final_logit_softcapping", logits_cap),
     )

@@ -42,7 +42,7 @@ def names(spec: DecoderSpec) -> Naming:
 
 
 def _spec(config: Config, name: str) -> DecoderSpec:
-    own = {"attention_bias": True, **config}
+    own = {"attention_bias": True, "num_key_value_heads": 2, **config}
     own = {**own, "head_dim": whole(config, "head_dim", HEAD_WIDTH)}
     spec = decoder_spec(own, name, partial=0.5)
     return replace(spec, output_bias=False, is_interleaved=True)

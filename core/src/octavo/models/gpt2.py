@@ -21,13 +21,15 @@ WORDS = {
     "intermediate_size": "n_inner",
     "hidden_act": "activation_function",
 }
+LEFT_OUT: Config = {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}
+"""What a config means by saying nothing of it: the smallest of these models."""
 
 
 def gpt2_spec(config: Config) -> DecoderSpec:
     """Read the config of a GPT-2 model. Raises: NotBuilt, for scores scaled otherwise."""
     refuse(config, "gpt2", scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)
     refuse(config, "gpt2", add_cross_attention=False)
-    own = in_these_words(config, WORDS)
+    own = in_these_words({**LEFT_OUT, **config}, WORDS)
     own = {
         **own,
         "intermediate_size": whole(own, "intermediate_size", 4 * whole(own, "hidden_size")),

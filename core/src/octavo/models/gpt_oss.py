@@ -16,8 +16,22 @@ from octavo.models.experts import ClampSpec, expert_spec
 from octavo.models.family import Family
 from octavo.models.naming import Naming, at, at_once
 from octavo.models.reading import FULL, SLIDING, Config, number, whole
+from octavo.models.rope import with_positions
 from octavo.models.spec import DecoderSpec, decoder_spec, with_sights
 from octavo.models.stacking import woven
+
+LEFT_OUT: Config = {
+    "attention_bias": True,
+    "sliding_window": 128,
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "rope_theta": 150000.0,
+        "factor": 32.0,
+        "original_max_position_embeddings": 4096,
+        "truncate": False,
+    },
+}
+"""What a config means by saying nothing of it."""
 
 
 def gpt_oss_spec(config: Config) -> DecoderSpec:
@@ -27,7 +41,7 @@ def gpt_oss_spec(config: Config) -> DecoderSpec:
         has_bias=True,
         clamp=ClampSpec(number(config, "swiglu_limit", 7.0), number(config, "swiglu_alpha", 1.702)),
     )
-    own = {"attention_bias": True, **config, "head_dim": whole(config, "head_dim", 64)}
+    own = with_positions({**config, "head_dim": whole(config, "head_dim", 64)}, LEFT_OUT)
     spec = replace(decoder_spec(own, "gpt_oss", theta=150000.0), experts=experts, has_sinks=True)
     default = tuple(FULL if index % 2 else SLIDING for index in range(spec.layers))
     return with_sights(spec, own, default)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from octavo.models.family import Family
-from octavo.models.reading import Config, number
+from octavo.models.reading import Config, number, positive
 from octavo.models.spec import DecoderSpec, Scales, decoder_spec
 
 
@@ -19,7 +19,7 @@ def granite_spec(config: Config) -> DecoderSpec:
         embedding=number(config, "embedding_multiplier", 1.0),
         attention=number(config, "attention_multiplier", 1.0),
         residual=number(config, "residual_multiplier", 1.0),
-        logits=1.0 / number(config, "logits_scaling", 1.0),
+        logits=1.0 / positive(config, "logits_scaling", 1.0),
     )
     return replace(decoder_spec(config, "granite"), scales=scales)
 

@@ -16,8 +16,8 @@ from octavo.models.reading import (
     every,
     kinds,
     mapping,
+    maybe_number,
     number,
-    refuse,
     whole,
 )
 from octavo.models.rope import rope_spec
@@ -34,11 +34,10 @@ BEHIND = Norms(
 
 
 def olmo_spec(config: Config) -> DecoderSpec:
-    """Read the config of an OLMo model. Raises: NotBuilt, for clipped projections."""
-    if config.get("clip_qkv") is not None:
-        refuse(config, "olmo", clip_qkv=None)
+    """Read the config of an OLMo model."""
     spec = decoder_spec({**config, "norm_eps": EPS}, "olmo", eps="norm_eps")
-    return replace(spec, norm=NormSpec("layer_norm", has_weight=False))
+    clip = maybe_number(config, "clip_qkv")
+    return replace(spec, norm=NormSpec("layer_norm", has_weight=False), clip=clip)
 
 
 def olmo2_spec(config: Config) -> DecoderSpec:

@@ -21,7 +21,7 @@ def opt_spec(config: Config) -> DecoderSpec:
     refuse(config, "opt", do_layer_norm_before=True, _remove_final_layer_norm=False)
     refuse(config, "opt", layer_norm_elementwise_affine=True)
     refuse(config, "opt", word_embed_proj_dim=whole(config, "hidden_size"))
-    own = in_these_words(config, {"intermediate_size": "ffn_dim"})
+    own = in_these_words({"ffn_dim": 3072, **config}, {"intermediate_size": "ffn_dim"})
     spec = decoder_spec(
         {**own, "norm_eps": EPS},
         "opt",

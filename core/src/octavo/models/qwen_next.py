@@ -27,7 +27,7 @@ EVERY = 4
 
 def qwen3_next_spec(config: Config) -> DecoderSpec:
     """Read the config of a Qwen3-Next model."""
-    own = {**config, "head_dim": whole(config, "head_dim", 256)}
+    own = {"num_key_value_heads": 2, **config, "head_dim": whole(config, "head_dim", 256)}
     spec = decoder_spec(own, "qwen3_next", partial=0.25)
     attending = _attending(config, spec.layers)
     experts = replace(

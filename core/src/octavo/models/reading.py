@@ -5,12 +5,17 @@ Knows nothing of families or of graphs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeGuard
 
 from octavo.errors import ModelError, NotBuilt
 
 Config = Mapping[str, object]
 
+LARGEST: Mapping[str, int] = MappingProxyType({"num_hidden_layers": 1000})
+"""What no model comes near, so that nobody waits for the layers of a damaged number."""
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
@@ -21,6 +26,8 @@ def whole(config: Config, key: str, default: int | None = None) -> int:
         return default
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise ModelError(f"config.json: '{key}' has to be a positive integer, not {found!r}")
+    if found > LARGEST.get(key, found):
+        raise ModelError(f"config.json: '{key}' is {found}; at most {LARGEST[key]} are believed")
     return found
 
 
@@ -29,9 +36,35 @@ def number(config: Config, key: str, default: float | None = None) -> float:
     found = config.get(key)
     if found is None and default is not None:
         return default
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if not _is_number(found):
         raise ModelError(f"config.json: '{key}' has to be a number, not {found!r}")
     return float(found)
+
+
+def _is_number(found: object) -> TypeGuard[int | float]:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return False
+    return math.isfinite(found)
+
+
+def numbers(config: Config, key: str, count: int) -> tuple[float, ...] | None:
+    """Give a list of so many numbers of a config; None where there is none. Raises: ModelError."""
+    found = config.get(key)
+    if found is None:
+        return None
+    given = found if isinstance(found, list | tuple) else ()
+    known = tuple(float(each) for each in given if _is_number(each))
+    if not len(known) == len(given) == count:
+        raise ModelError(f"config.json: '{key}' has to be a list of {count} numbers, not {found!r}")
+    return known
+
+
+def positive(config: Config, key: str, default: float | None = None) -> float:
+    """Give a number above zero of a config. Raises: ModelError."""
+    found = number(config, key, default)
+    if found <= 0:
+        raise ModelError(f"config.json: '{key}' has to be above zero, not {found!r}")
+    return found
 
 
 def maybe_number(config: Config, key: str, default: float | None = None) -> float | None:
@@ -52,9 +85,11 @@ def flag(config: Config, key: str, *, default: bool) -> bool:
 
 
 def mapping(config: Config, key: str) -> Config | None:
-    """Give an object of a config; None where there is none, or nothing in it."""
+    """Give an object of a config; None where there is none or an empty one. Raises: ModelError."""
     found = config.get(key)
-    return found if isinstance(found, Mapping) and found else None
+    if found is not None and not isinstance(found, Mapping):
+        raise ModelError(f"config.json: '{key}' has to be an object, not {found!r}")
+    return found or None
 
 
 def in_these_words(config: Config, words: Mapping[str, str]) -> Config:

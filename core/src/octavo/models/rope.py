@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.errors import ModelError, NotBuilt
-from octavo.models.reading import Config, mapping, number, whole
+from octavo.models.reading import Config, mapping, number, positive, whole
 
 KNOWN = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
 BETA_FAST, BETA_SLOW = 32.0, 1.0
@@ -75,18 +75,23 @@ def rope_spec(
     Raises: ModelError; NotBuilt, for a way to stretch them that is not here.
     """
     scaling = scaling_of(config, kind)
-    theta = number(scaling, "rope_theta", number(config, "rope_theta", theta))
+    theta = positive(scaling, "rope_theta", number(config, "rope_theta", theta))
     share = number(
         scaling, "partial_rotary_factor", number(config, "partial_rotary_factor", partial)
     )
     width = int(head_width * share)
+    if width % 2:
+        raise ModelError(
+            f"config.json: {width} elements of a head turn, which make no pairs. 'head_dim' has to "
+            "be even, and so the part of it that 'partial_rotary_factor' says."
+        )
     exponents = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
     plain = (1.0 / np.float32(theta) ** exponents).astype(np.float32)
     match scaling.get("rope_type", scaling.get("type", "default")):
         case "default" | "dynamic":
             return _spec(plain)
         case "linear":
-            return _spec(plain / np.float32(number(scaling, "factor")))
+            return _spec(plain / np.float32(positive(scaling, "factor")))
         case "llama3":
             return _spec(_llama3(plain, scaling, _trained(config, scaling)))
         case "yarn":
@@ -112,6 +117,14 @@ def scaling_of(config: Config, kind: str | None = None) -> Config:
     return found
 
 
+def with_positions(config: Config, left_out: Config) -> Config:
+    """Give a config what it leaves out; of positions, only where it says nothing at all of them."""
+    said = {key: value for key, value in config.items() if key != "rope_parameters" or value}
+    own = {key: value for key, value in left_out.items() if key != "rope_parameters"}
+    is_silent = not said.keys() & {"rope_parameters", "rope_scaling", "rope_theta"}
+    return {**(left_out if is_silent else own), **said}
+
+
 def _spec(frequencies: Waves, factor: float = 1.0) -> RopeSpec:
     return RopeSpec(tuple(float(each) for each in frequencies), factor)
 
@@ -124,12 +137,12 @@ def _trained(config: Config, scaling: Config) -> int:
 
 def _stretch(config: Config, scaling: Config) -> float:
     ratio = whole(config, "max_position_embeddings") / _trained(config, scaling)
-    return number(scaling, "factor", ratio)
+    return positive(scaling, "factor", ratio)
 
 
 def _llama3(plain: Waves, scaling: Config, trained: int) -> Waves:
     """Slow down the long waves by a factor, keep the short ones, and blend between."""
-    factor = number(scaling, "factor")
+    factor = positive(scaling, "factor")
     low, high = number(scaling, "low_freq_factor"), number(scaling, "high_freq_factor")
     waves = 2 * math.pi / plain
     blend = (trained / waves - low) / (high - low)
@@ -142,6 +155,8 @@ def _llama3(plain: Waves, scaling: Config, trained: int) -> Waves:
 def _yarn(plain: Waves, config: Config, scaling: Config, theta: float) -> RopeSpec:
     """Slow down waves that turn less than `beta_slow` times, keep those above `beta_fast`."""
     factor, trained = _stretch(config, scaling), _trained(config, scaling)
+    if theta <= 1:
+        raise ModelError(f"config.json: 'rope_theta' has to be above 1, not {theta}")
     width = 2 * len(plain)
 
     def pair(rotations: float) -> float:
@@ -176,6 +191,8 @@ def _yarn_factor(scaling: Config, factor: float) -> float:
 def _longrope(plain: Waves, config: Config, scaling: Config) -> RopeSpec:
     """Slow each wave down by its own factor, another one where contexts may be long."""
     factor, trained = _stretch(config, scaling), _trained(config, scaling)
+    if trained < 2:
+        raise ModelError("config.json: 'original_max_position_embeddings' has to be above 1")
     made = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(trained))
     made = number(scaling, "attention_factor", made)
     short, longer = (
@@ -192,9 +209,11 @@ def _longrope(plain: Waves, config: Config, scaling: Config) -> RopeSpec:
 
 def _factors(scaling: Config, key: str, plain: Waves) -> Waves:
     found = scaling.get(f"{key}_factor")
-    if not isinstance(found, list | tuple) or len(found) != len(plain):
+    numbers = found if isinstance(found, list | tuple) else ()
+    above = [each for each in numbers if isinstance(each, int | float) and each > 0]
+    if len(above) != len(plain) or len(numbers) != len(plain):
         raise ModelError(
-            f"config.json: {key}_factor has to be a list of {len(plain)} numbers, one for each "
-            "pair of elements that turns"
+            f"config.json: {key}_factor has to be a list of {len(plain)} numbers above zero, one "
+            "for each pair of elements that turns"
         )
-    return np.asarray(found, dtype=np.float32)
+    return np.asarray(above, dtype=np.float32)

@@ -15,7 +15,7 @@ from typing import Literal
 from octavo.errors import ModelError, NotBuilt
 from octavo.models.experts import ExpertSpec
 from octavo.models.memory import MemorySpec
-from octavo.models.reading import SLIDING, Config, flag, kinds, number, whole
+from octavo.models.reading import SLIDING, Config, flag, kinds, positive, whole
 from octavo.models.rope import NO_ROPE, RopeSpec, rope_spec
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
@@ -49,9 +49,11 @@ class NormSpec:
 class Norms:
     """Where a layer's norms stand, by their names in the checkpoint; None where there is none.
 
-    Those of a sum norm what attention or MLP made together with the rows it is added to.
+    Those of a sum norm what attention or MLP made together with the rows it is added to; that of
+    the embedding stands before the first layer.
     """
 
+    embedding: str | None = None
     before_attention: str | None = "input_layernorm"
     after_attention: str | None = None
     before_mlp: str | None = "post_attention_layernorm"
@@ -104,6 +106,14 @@ class Scales:
     logits_cap: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sharper:
+    """Queries that grow longer with their positions, by steps: 1 + beta * ln(1 + p // every)."""
+
+    beta: float
+    every: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
     """Latents that stand for keys and values: a row of `rank`, and a key of `turned_width`.
@@ -127,6 +137,9 @@ class DecoderSpec:
 
     `sights` has one for each layer; where it is empty, all see everything, by `rope`. In a
     parallel layer attention and MLP read the same rows, and both are added at once.
+
+    Where scores depend on distance, `slopes` has a number for each head (`alibi`). `clip` is what
+    projections of queries, keys and values are held between, on both sides of zero.
 
     `attending` are the layers that attend, None for all of them; `memory` is what others have in
     place of attention, or beside it.
@@ -160,7 +173,10 @@ class DecoderSpec:
     sights: tuple[Sight, ...] = ()
     places: Places | None = None
     scales: Scales = Scales()
+    sharper: Sharper | None = None
     has_sinks: bool = False
+    slopes: tuple[float, ...] = ()
+    clip: float | None = None
     has_gated_attention: bool = False
     attending: tuple[int, ...] | None = None
     memory: MemorySpec | None = None
@@ -195,7 +211,9 @@ class DecoderSpec:
             replace(each, rope=None if each.rope is None else each.rope.within(context_tokens))
             for each in self.sights
         )
-        return replace(self, rope=self.rope.within(context_tokens), sights=sights)
+        sharper = self.sharper if self.sharper and context_tokens > self.sharper.every else None
+        rope = self.rope.within(context_tokens)
+        return replace(self, rope=rope, sights=sights, sharper=sharper)
 
 
 def decoder_spec(
@@ -217,6 +235,8 @@ def decoder_spec(
     """
     width, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
     head_width = whole(config, "head_dim", width // heads)
+    if head_width < 1:
+        raise ModelError(f"config.json: 'hidden_size' is {width}, too narrow for {heads} heads")
     kv_heads = whole(config, "num_key_value_heads", heads)
     if heads % kv_heads:
         raise ModelError(f"config.json: {heads} heads cannot share {kv_heads} KV heads evenly")
@@ -231,7 +251,7 @@ def decoder_spec(
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
-        eps=number(config, eps),
+        eps=positive(config, eps),
         rope=rope,
         attention_bias=bias,
         mlp_bias=flag(config, "mlp_bias", default=False),

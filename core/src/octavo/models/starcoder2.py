@@ -15,7 +15,7 @@ from octavo.models.spec import DecoderSpec, NormSpec, decoder_spec, with_sights
 
 def starcoder2_spec(config: Config) -> DecoderSpec:
     """Read the config of a StarCoder2 model."""
-    own = {"norm_epsilon": 1e-5, **config}
+    own = {"norm_epsilon": 1e-5, "num_key_value_heads": 2, **config}
     spec = decoder_spec(
         own, "starcoder2", activation="gelu_pytorch_tanh", eps="norm_epsilon", is_tied=True
     )

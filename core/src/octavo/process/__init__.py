@@ -6,9 +6,10 @@
          └────────────────── Board: beats and steps, in shared memory ─────┘
 
 `messages` says what is said, `channel` how it travels, `board` what is seen without a message.
-`service` is the loop around an engine, `queue` who waits before it. `client` turns tokens into
-text and hands them to event loops. A `Host` is where the engine lives: `thread` in this process,
-`child` in its own (entered by `python -m octavo.process`), kept alive by `keeper`.
+`service` is the loop around an engine, `queue` who waits before it, `ledger` which request is
+whose. `client` turns tokens into text and hands them to event loops. A `Host` is where the engine
+lives: `thread` in this process, `child` in its own (entered by `python -m octavo.process`), kept
+alive by `keeper`.
 
 The life of an engine process: it binds its address, loads while it says so, is ready, steps
 while there is work, and ends when it is told to, when its device fails, or when the process that

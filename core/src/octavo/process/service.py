@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
 from octavo.engine import Engine
 from octavo.errors import InternalError, LaterError, OctavoError, UnsupportedParameter
 from octavo.process.board import Board
 from octavo.process.desk import Client, Desk
+from octavo.process.ledger import Asked, Ledger, no_rows
 from octavo.process.messages import (
     REASONS,
     Abort,
@@ -49,32 +48,7 @@ from octavo_platforms.inputs import Ints
 
 _LINGER_S = 2.0
 PROBE_S = 0.5
-_NUMBER_BITS = 40
-_NOBODYS = -1
 _NO_PRIORITIES = "who came first is first here; start with --scheduling-policy priority"
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that has not ended, and whose it is under which number."""
-
-    client: Client
-    number: int
-    request: Request
-
-    @property
-    def mark(self) -> int:
-        """Give the client and the number as one integer, so that rows can be told by arrays."""
-        return self.client.index << _NUMBER_BITS | self.number
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """One client's rows of a step, under its own numbers. Shapes: rows and numbers [N]."""
-
-    client: Client
-    rows: npt.NDArray[np.intp]
-    numbers: npt.NDArray[np.int64]
 
 
 class EngineService:
@@ -98,11 +72,7 @@ class EngineService:
         self._board = board
         self._eos_ids = tuple(eos_ids)
         self._queue = Queue(limits)
-        self._asked: dict[RequestId, _Asked] = {}
-        self._mark_of: dict[RequestId, int] = {}
-        self._unbegun: set[RequestId] = set()
-        self._shares: list[_Share] = []
-        self._shared_ids: Sequence[RequestId] = ()
+        self._ledger = Ledger()
         self._controls: list[tuple[Client, Control]] = []
         self._is_draining = False
         self._is_stopped = False
@@ -192,9 +162,9 @@ class EngineService:
         if mode != "abort":
             return
         ended: dict[Client, list[int]] = {}
-        for request_id, asked in list(self._asked.items()):
+        for asked in self._ledger.all():
             ended.setdefault(asked.client, []).append(asked.number)
-            self._end(request_id)
+            self._end(asked.request.request_id)
         for client, numbers in ended.items():
             self._tell(client, _made_nothing(numbers, "abort"))
 
@@ -224,10 +194,7 @@ class EngineService:
             self._tell(client, Refused(numbers, fault_of(refusal)))
             return
         for ask, request in zip(asks, group, strict=True):
-            asked = _Asked(client, ask.number, request)
-            self._asked[request.request_id] = asked
-            self._mark_of[request.request_id] = asked.mark
-            self._unbegun.add(request.request_id)
+            self._ledger.add(Asked(client, ask.number, request))
 
     def _group(self, client: Client, asks: Sequence[Ask]) -> list[Request]:
         """Make the requests of one call, or refuse them all."""
@@ -278,18 +245,16 @@ class EngineService:
         if self._forget(request_id) is not None and not self._queue.remove(request_id):
             self._engine.abort(request_id)
 
-    def _forget(self, request_id: RequestId) -> _Asked | None:
+    def _forget(self, request_id: RequestId) -> Asked | None:
         """Let go of who ends, and of those who wait for it to begin; None if it had ended."""
-        self._mark_of.pop(request_id, None)
-        self._unbegun.discard(request_id)
         self._queue.release(request_id)
-        return self._asked.pop(request_id, None)
+        return self._ledger.strike(request_id)
 
     def _tell(self, client: Client, message: Refused | StatsTold | Made) -> None:
         if not self._desk.tell(client, message):
-            for request_id, asked in list(self._asked.items()):
+            for asked in self._ledger.all():
                 if asked.client == client:
-                    self._end(request_id)
+                    self._end(asked.request.request_id)
 
     def _probe(self) -> None:
         """Find clients that went while all their requests wait."""
@@ -297,29 +262,28 @@ class EngineService:
         if now - self._probed_at < self._probe_s:
             return
         self._probed_at = now
-        for client in {asked.client for asked in self._asked.values()}:
+        for client in {asked.client for asked in self._ledger.all()}:
             self._tell(client, _made_nothing((), "abort"))
 
     def _deliver(self, delta: Delta) -> None:
-        began: dict[Client, list[_Asked]] = {}
-        if delta.request_ids is not self._shared_ids:
-            began = self._share_out(delta.request_ids)
+        shares, began = self._ledger.shares_of(delta.request_ids)
+        for each in chain.from_iterable(began.values()):
+            self._queue.release(each.request.request_id)
         ended: dict[Client, list[tuple[int, int]]] = {}
         scored: dict[Client, list[tuple[int, Scored]]] = {}
-        for request_id, each in delta.scored.items():
-            asked = self._asked.get(request_id)
+        for request_id, told in delta.scored.items():
+            asked = self._ledger.find(request_id)
             if asked is not None:
-                scored.setdefault(asked.client, []).append((asked.number, each))
+                scored.setdefault(asked.client, []).append((asked.number, told))
         self._ended.count(len(delta.finished), time.monotonic())
         for request_id, reason in delta.finished.items():
             asked = self._forget(request_id)
             if asked is not None:
                 ended.setdefault(asked.client, []).append((asked.number, REASONS.index(reason)))
-        shares = self._shares
         if scored or ended:
             seen = {share.client for share in shares}
             others = (scored.keys() | ended.keys()) - seen
-            shares = [*shares, *(_no_rows(client) for client in others)]
+            shares = [*shares, *(no_rows(client) for client in others)]
         for share in shares:
             first, last = began.get(share.client, []), ended.get(share.client, [])
             made = Made(
@@ -333,29 +297,6 @@ class EngineService:
                 scored=tuple(scored.get(share.client, ())),
             )
             self._tell(share.client, made)
-
-    def _share_out(self, request_ids: Sequence[RequestId]) -> dict[Client, list[_Asked]]:
-        """Find out whose rows a step's arrays have; give those who get their first token.
-
-        A step with the very ids of the one before has the same shares, and costs no walk.
-        """
-        of_nobody, count = repeat(_NOBODYS), len(request_ids)
-        marks = np.fromiter(map(self._mark_of.get, request_ids, of_nobody), np.int64, count)
-        owners = marks >> _NUMBER_BITS
-        self._shared_ids = request_ids
-        self._shares = []
-        for owner in np.unique(owners[marks != _NOBODYS]).tolist():
-            rows = (owners == owner).nonzero()[0]
-            client = self._asked[request_ids[int(rows[0])]].client
-            numbers = marks[rows] - (owner << _NUMBER_BITS)
-            self._shares.append(_Share(client, rows, numbers))
-        began: dict[Client, list[_Asked]] = {}
-        for request_id in self._unbegun.intersection(request_ids) if self._unbegun else ():
-            asked = self._asked[request_id]
-            self._unbegun.remove(request_id)
-            self._queue.release(request_id)
-            began.setdefault(asked.client, []).append(asked)
-        return began
 
 
 def _made_nothing(numbers: Sequence[int], reason: FinishReason) -> Made:
@@ -373,13 +314,9 @@ def _made_nothing(numbers: Sequence[int], reason: FinishReason) -> Made:
     )
 
 
-def _no_rows(client: Client) -> _Share:
-    return _Share(client, np.zeros(0, np.intp), np.zeros(0, np.int64))
-
-
 def _name(client: Client, number: int) -> RequestId:
     return RequestId(f"{client.index}-{number}")
 
 
-def _cached(asked: Sequence[_Asked]) -> Ints:
+def _cached(asked: Sequence[Asked]) -> Ints:
     return np.array([each.request.num_cached_tokens for each in asked], np.int32)

@@ -11,6 +11,7 @@ are the same thing, and so are prompts in parts, prefix hits and resumed request
     roster     who runs, in the order of turns
     budget     a step's tokens: first those one token short, then longer ones in order
     pace       which steps have prompts, where not every one may
+    making     a step of shares: how far each gets, and who gets a token
     turns      the `Scheduler`: one step after the other, and what their results change
     limits     what the model, the memory and the operator allow
 

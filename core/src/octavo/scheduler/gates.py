@@ -48,8 +48,8 @@ class Bell:
         if self._hears is not None:
             self._hears()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it was rung since the last time, and say whether it was."""
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until it was rung since the last time, None for ever, and say whether it was."""
         was_rung = self._rung.wait(timeout_s)
         self._rung.clear()
         return was_rung

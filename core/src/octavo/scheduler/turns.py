@@ -5,7 +5,8 @@
 `known` grows when a step is read, `expected` when it is launched; what lies between is promised.
 Up to here nothing depends on how many steps are unread.
 
-Knows nothing of how a seat is given (`admission`) nor of how tokens are shared (`budget`).
+Knows nothing of how a seat is given (`admission`), of how tokens are shared (`budget`), nor of
+what a share comes to (`making`).
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from octavo.scheduler.admission import Admission
 from octavo.scheduler.budget import Rest, missing_of, shares
 from octavo.scheduler.gates import Gate
 from octavo.scheduler.limits import Limits
+from octavo.scheduler.making import step_of
 from octavo.scheduler.news import NO_NEWS, current, news_of
 from octavo.scheduler.pace import Kinds, Pace
 from octavo.scheduler.pausing import Pause
 from octavo.scheduler.policy import POLICIES
 from octavo.scheduler.queue import Queue, turn_of
 from octavo.scheduler.roster import Places, Roster
-from octavo.step import NOBODY, Delta, Step
+from octavo.step import Delta, Step
 from octavo_platforms.inputs import NO_TOKEN, Ints, StepResult
 
 NO_OFFERS = Offers()
@@ -314,41 +316,19 @@ class Scheduler:
         return given, np.array(seats, np.int32)
 
     def _step(self, given: Ints, admitted: Ints) -> Step | None:
-        num_active = np.count_nonzero(given)
-        if not num_active:
-            return None
-        taken, at, ids = self._running.seats, self._running.at, self._running.ids
-        if num_active != len(ids):
-            active = given.nonzero()[0]
-            taken, at, given = taken[active], at[active], given[active]
-            ids = tuple(ids[index] for index in active.tolist())
-        seats = self.seats
-        computed, expected = seats.computed.take(at), seats.expected.take(at)
-        reached = computed + given
-        seats.computed[at] = reached
-        is_whole = reached == expected
-        rows = self._running.where(is_whole)
-        promised = NOBODY
-        if self.num_unread:
-            promised = self._running.where(is_whole & (expected > seats.known.take(at)))
-        expected += is_whole
-        seats.expected[at] = expected
-        restored, kept = self.holdings.copies(at, reached)
-        self.num_unread += 1
-        self._num_steps += 1
-        return Step(
-            sequence=self._num_steps,
-            request_ids=ids,
-            seats=taken,
-            tickets=seats.tickets.take(at),
-            computed=computed,
-            num_tokens=given,
-            rows=rows,
-            promised=promised,
-            admitted=admitted,
-            restored=restored,
-            kept=kept,
+        step = step_of(
+            given,
+            admitted,
+            sequence=self._num_steps + 1,
+            running=self._running,
+            seats=self.seats,
+            holdings=self.holdings,
+            num_unread=self.num_unread,
         )
+        if step is not None:
+            self.num_unread += 1
+            self._num_steps += 1
+        return step
 
     def _preempt_last(self) -> None:
         """Let the one whose turn comes last wait again.

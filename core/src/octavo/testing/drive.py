@@ -21,16 +21,18 @@ from octavo.kv.rings import groups_of, rings_of
 from octavo.request import Request
 from octavo.sampling import SamplingParams
 from octavo.scheduler import Limits
+from octavo.testing.law import Held, hold
 from octavo_platforms import bind, place
 from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.inputs import GroupInputs, StepInputs, StepShape
 from octavo_platforms.loaded import Platform
+from octavo_platforms.philox import gumbel
 from octavo_platforms.platform import Program
 from octavo_platforms.program import ProgramDef
 from octavo_platforms.ranks import GroupSpec
 from octavo_platforms.recipes import WeightSource
 from octavo_platforms.specs import CompileSpec
-from octavo_platforms.tensor import to_float
+from octavo_platforms.tensor import DType, to_float
 
 Logits = npt.NDArray[np.float32]
 
@@ -87,6 +89,24 @@ class Running:
             for start in range(0, len(prompt), step)
         ]
         return np.concatenate(parts)
+
+    def hold(
+        self,
+        prompt: Sequence[int],
+        output: Sequence[int],
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        dtype: DType = "float32",
+        chunk: int | None = None,
+    ) -> Held:
+        """Hold an output, greedy or drawn, against these logits and the noise of its seed."""
+        context = [*prompt, *output]
+        scores = self.logits(context, chunk=chunk)[len(prompt) - 1 : -1]
+        if temperature:
+            noise = gumbel(seed, np.arange(len(prompt), len(context)), scores.shape[1])
+            scores = scores / np.float32(temperature) + noise
+        return hold(scores, output, dtype)
 
     def _forward(self, tokens: Sequence[int], computed: int) -> Logits:
         count = len(tokens)

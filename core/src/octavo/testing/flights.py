@@ -45,14 +45,18 @@ def prompts() -> list[list[int]]:
 
 
 def plain_outputs(
-    running: Running, prompts: Sequence[Sequence[int]], temperature: float
+    running: Running,
+    prompts: Sequence[Sequence[int]],
+    temperature: float,
+    *,
+    max_tokens: int = MAX_TOKENS,
 ) -> list[list[int]]:
     """Give the engine's tokens without drafts, a prompt at a time, with its number for a seed."""
     engine = running.engine(vocab_size=VOCAB)
     found = []
     for seed, prompt in enumerate(prompts):
         params = SamplingParams(
-            temperature=temperature, seed=seed, max_tokens=MAX_TOKENS, ignore_eos=True
+            temperature=temperature, seed=seed, max_tokens=max_tokens, ignore_eos=True
         )
         found += generate(engine, [prompt], params)
     return found

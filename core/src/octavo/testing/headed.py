@@ -8,7 +8,7 @@ Knows nothing of how launches are made (`heads`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,9 +29,9 @@ from octavo.testing.heads import Drafting
 from octavo.testing.pilot import Pilot
 from octavo.testing.random_weights import RandomWeights
 from octavo.testing.toys import draft_head, llama
+from octavo.weights.relayed import Relayed
 from octavo_platforms.loaded import Platform
-from octavo_platforms.recipes import WeightSource
-from octavo_platforms.tensor import DType, HostTensor, host
+from octavo_platforms.tensor import HostTensor, host
 
 Head = Literal["often right", "random"]
 Drafts = Mapping[tuple[int, int], tuple[int, int]]
@@ -39,22 +39,8 @@ SCALE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class PassingOn:
+class PassingOn(Relayed):
     """Weights of a head that gives the embedding of its token as its row."""
-
-    source: WeightSource
-
-    def names(self) -> Collection[str]:
-        """Give the names of all tensors."""
-        return self.source.names()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Give a tensor's shape."""
-        return self.source.shape(name)
-
-    def dtype(self, name: str) -> DType:
-        """Give a tensor's dtype."""
-        return self.source.dtype(name)
 
     def read(self, name: str) -> HostTensor:
         """Give a tensor; nothing of the head but its token's embedding comes through."""

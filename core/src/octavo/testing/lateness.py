@@ -14,13 +14,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from octavo.sampling import choose
+from octavo.models.decoder import Limits
+from octavo.sampling import choose, sampling_words
 from octavo.testing.by_hand import launched, step_of
 from octavo.testing.drive import Running
+from octavo.testing.toys import llama
 from octavo.testing.toys.late import MAX_SCORES
 from octavo_platforms.inputs import DeviceRef, Ints, Pending, SamplingRows, StepInputs
 from octavo_platforms.ops.scores import WORD_BITS, words_for
 from octavo_platforms.tensor import Array, to_float
+
+VOCAB = 101
+NUM_TOKENS = 8
+TOY = llama.spec(tied_embeddings=False)
+LIMITS = Limits(max_step_tokens=32, max_requests=4, max_blocks=16, block_size=4)
+PROMPTS: Sequence[Sequence[int]] = tuple(
+    np.random.default_rng(length).integers(0, VOCAB, length).tolist() for length in (3, 9, 14)
+)
 
 Words = npt.NDArray[np.uint32]
 Floats = npt.NDArray[np.float32]
@@ -110,11 +120,30 @@ class Late:
         return launched(self.running, inputs)
 
 
-def packed(allowed: npt.NDArray[np.bool_]) -> Words:
+def late_on(running: Running, temperature: float) -> Late:
+    """Let the prompts run on a program, each with its number for a seed."""
+    words = [sampling_words(temperature, seed) for seed in range(len(PROMPTS))]
+    return Late(running, PROMPTS, np.array(words, np.uint32), NUM_TOKENS)
+
+
+def allowed(token: int) -> npt.NDArray[np.bool_]:
+    """Allow a third of the vocabulary, another one behind each token."""
+    found: npt.NDArray[np.bool_] = (np.arange(VOCAB) + token) % 3 == 0
+    return found
+
+
+def forbid(logits: Floats, last: Sequence[int]) -> Floats:
+    """Edit logits as the mask of `allowed` would."""
+    for row, token in enumerate(last):
+        logits[row, ~allowed(token)] = -np.inf
+    return logits
+
+
+def packed(mask: npt.NDArray[np.bool_]) -> Words:
     """Pack a mask into words, as `mask_logits` reads it. Shapes: [R, V]; [R, ceil(V/32)]."""
-    num_words = words_for(allowed.shape[1])
-    bits = np.zeros((len(allowed), num_words * WORD_BITS), np.uint32)
-    bits[:, : allowed.shape[1]] = allowed
+    num_words = words_for(mask.shape[1])
+    bits = np.zeros((len(mask), num_words * WORD_BITS), np.uint32)
+    bits[:, : mask.shape[1]] = mask
     shifted = bits.reshape(-1, num_words, WORD_BITS) << np.arange(WORD_BITS, dtype=np.uint32)
     words: Words = np.bitwise_or.reduce(shifted, axis=-1)
     return words

@@ -8,7 +8,7 @@ a wrong token.
     context [3, 1, 4]  ->  (1*3 + 2*1 + 3*4) % V  =  17 % V
 
 The logits fall by a quarter for each step away from it, around the circle of the vocabulary,
-so that sampling has something to choose from. Knows nothing of schedulers or requests.
+so that sampling has something to choose from. Knows nothing of schedulers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from octavo.detour import LOGITS
 from octavo.engine import Engine
 from octavo.heart import GROUP, heart
+from octavo.request import Request
 from octavo.sampling import choose, sampling_words
 from octavo.scheduler import Limits
 from octavo_platforms.inputs import NULL_BLOCK, DeviceRef, Ints, StepInputs, StepResult
@@ -62,6 +63,18 @@ def by_hand(
         position = np.array([len(context)], np.int32)
         context.append(int(choose(logits, words=words, position=position)[0]))
     return context[len(prompt) :]
+
+
+def output_by_hand(one: Request, num_tokens: int, *, vocab_size: int) -> list[int]:
+    """Give the first tokens that a request must get, by its own temperature and seed."""
+    assert one.seed is not None, "a request that came has a seed"
+    return by_hand(
+        one.prompt_ids.tolist(),
+        num_tokens=num_tokens,
+        vocab_size=vocab_size,
+        temperature=one.params.temperature,
+        seed=one.seed,
+    )
 
 
 def null_engine(

@@ -4,7 +4,7 @@ The reference reads the logits of the same platform, computed for one whole cont
 and chooses in numpy. So what is held is the choosing: entries, host arrays, seats, and what the
 host does where a program lacks an entry.
 
-Knows nothing of platforms.
+Knows nothing of what a platform can do.
 """
 
 from __future__ import annotations
@@ -16,17 +16,32 @@ import numpy as np
 import numpy.typing as npt
 
 from octavo.engine import Engine
+from octavo.models.decoder import Limits
 from octavo.request import FinishReason, Request
 from octavo.sampling import SamplingParams
 from octavo.sampling.reference import Choice
 from octavo.step import Logprobs, Scored
+from octavo.testing import drive
 from octavo.testing.drive import Running
+from octavo.testing.random_weights import RandomWeights
+from octavo.testing.toys import llama
 from octavo_platforms import shaping
+from octavo_platforms.capabilities import DeviceSettings
 from octavo_platforms.inputs import Ints
+from octavo_platforms.loaded import Platform
+from octavo_platforms.tensor import DType
 
-MOST = 10
+MOST, FEWEST = 10, 6
 WIDEST = 40
 LIKELY = 4
+VOCAB = 101
+LIMITS = Limits(
+    max_step_tokens=48, max_requests=12, max_blocks=16, block_size=4, max_logprobs=LIKELY
+)
+PROMPTS: Sequence[Sequence[int]] = tuple(
+    np.random.default_rng(length).integers(0, VOCAB, length).tolist() for length in (3, 22, 14)
+)
+_NUM_BLOCKS = 120
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,6 +82,18 @@ class Made:
     finished: FinishReason | None = None
 
 
+def run_on(
+    platform: Platform,
+    *,
+    dtype: DType = "float32",
+    settings: DeviceSettings | None = None,
+) -> Running:
+    """Open a platform and put a small Llama of random weights on it."""
+    program = llama.program(llama.spec(), dtype=dtype, limits=LIMITS)
+    weights = RandomWeights(program)
+    return drive.run_on(platform, program, weights, num_blocks=_NUM_BLOCKS, settings=settings)
+
+
 def run(
     engine: Engine, asked: Mapping[str, tuple[Sequence[int], SamplingParams]]
 ) -> dict[str, Made]:
@@ -89,12 +116,26 @@ def run(
     return made
 
 
-def everything(prompts: Sequence[Sequence[int]]) -> dict[str, tuple[Sequence[int], SamplingParams]]:
+def everything() -> dict[str, tuple[Sequence[int], SamplingParams]]:
     """Give a request of each kind, with prompts in turn."""
     return {
-        name: (prompts[index % len(prompts)], params)
+        name: (PROMPTS[index % len(PROMPTS)], params)
         for index, (name, params) in enumerate(PARAMS.items())
     }
+
+
+def who_is_wrong(
+    running: Running,
+    asked: Mapping[str, tuple[Sequence[int], SamplingParams]],
+    made: Mapping[str, Made],
+) -> list[str]:
+    """Name the requests with too few tokens, or one that the reference would not have chosen."""
+    return [
+        name
+        for name, (prompt, params) in asked.items()
+        if len(made[name].tokens) < FEWEST
+        or wrong_tokens(running, prompt, params, made[name].tokens)
+    ]
 
 
 def wrong_tokens(

@@ -16,6 +16,7 @@ Knows nothing of tensors or of the file's layout.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -156,7 +157,7 @@ class _Facts:
     def numbers(self, key: str, length: int) -> list[float]:
         """Read one number for each token."""
         values = self._values(key)
-        found = [value for value in values if isinstance(value, int | float)]
+        found = [each for each in values if isinstance(each, int | float) and math.isfinite(each)]
         if len(values) != length or len(found) < length:
             raise self._unfit(key, f"a list of {length} numbers, one for each token")
         return found

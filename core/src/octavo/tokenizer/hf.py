@@ -165,10 +165,9 @@ def _add_tokens(
 ) -> None:
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
     listed = settings.get("added_tokens_decoder")
-    entries = (
-        sorted(listed.items(), key=lambda item: int(item[0])) if isinstance(listed, dict) else []
-    )
-    for _, entry in entries:
+    entries = listed if isinstance(listed, dict) else {}
+    for token_id in sorted(entries, key=_as_id):
+        entry = entries[token_id]
         text = _content(entry)
         if text is not None and text not in known:
             flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -186,13 +185,23 @@ def _add_tokens(
             known.add(text)
 
 
+def _as_id(written: object) -> int:
+    try:
+        return int(str(written))
+    except ValueError as error:
+        raise ModelError(
+            f"tokenizer_config.json: 'added_tokens_decoder' has the key {written!r}, which is no "
+            "token id. Fetch it again."
+        ) from error
+
+
 def _chat_templates(folder: Path, settings: _Config) -> dict[str, str]:
     """Find chat templates by name; files of their own go before what the settings say."""
     files = {path.stem: path for path in folder.glob("additional_chat_templates/*.jinja")}
     if (default := folder / "chat_template.jinja").is_file():
         files["default"] = default
     if files:
-        return {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+        return {name: _text(path) for name, path in files.items()}
     match settings.get("chat_template"):
         case str(template):
             return {"default": template}
@@ -203,7 +212,17 @@ def _chat_templates(folder: Path, settings: _Config) -> dict[str, str]:
                     case {"name": str(name), "template": str(template)}:
                         found[name] = template
             return found
+        case {**by_name}:
+            texts = by_name.items()
+            return {str(name): text for name, text in texts if isinstance(text, str)}
     match _settings(folder / "chat_template.json").get("chat_template"):  # of models that see
         case str(template):
             return {"default": template}
     return {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is no text in UTF-8 ({error}). Fetch it again.") from error

@@ -10,16 +10,22 @@ from collections.abc import Mapping
 import tokenizers
 from tokenizers.processors import TemplateProcessing
 
+from octavo.errors import ModelError
+
 
 def eos_ids_of(*configs: Mapping[str, object]) -> frozenset[int]:
-    """Collect the ids that end an output: `eos_token_id` may be one id, several or absent."""
+    """Collect the ids that end an output: `eos_token_id` may be one id, several or absent.
+
+    Raises: ModelError, for anything else, without which outputs would never end.
+    """
     ids: set[int] = set()
     for config in configs:
-        match config.get("eos_token_id"):
-            case int(one):
-                ids.add(one)
-            case [*several]:
-                ids.update(token_id for token_id in several if isinstance(token_id, int))
+        given = config.get("eos_token_id")
+        several = given if isinstance(given, list | tuple) else [] if given is None else [given]
+        for each in several:
+            if not isinstance(each, int):
+                raise ModelError(f"'eos_token_id' has to be an id or a list of ids, not {given!r}")
+            ids.add(each)
     return frozenset(ids)
 
 

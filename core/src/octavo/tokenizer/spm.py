@@ -93,7 +93,7 @@ def backend_of(
         raise ModelError(f"{path}: its pieces do not fit together: {error}.") from error
     steps: list[normalizers.Normalizer] = []
     if pieces.character_map:
-        steps += _mapped(pieces.character_map)
+        steps += _mapped(path, pieces.character_map)
     if pieces.drops_spaces:
         steps += [normalizers.Replace(Regex(each), by) for each, by in _DROPPED_SPACES]
     if begins_with_space and only_first:
@@ -177,14 +177,17 @@ def add_marked(backend: tokenizers.Tokenizer, texts: Sequence[str], kinds: Seque
         (backend.add_special_tokens if is_special else backend.add_tokens)(found)
 
 
-def _mapped(character_map: bytes) -> list[normalizers.Normalizer]:
+def _mapped(path: Path, character_map: bytes) -> list[normalizers.Normalizer]:
     """Make what rewrites characters by a map.
 
     The `tokenizers` library finds the shortest beginning of a letter with marks in the map, where
     SentencePiece finds the longest: e, a dot and a hat become e with a dot (measured with 0.23).
     So letters are put together first, where the map does that.
     """
-    mapped = normalizers.Precompiled(character_map)
+    try:
+        mapped = normalizers.Precompiled(character_map)
+    except Exception as error:  # the library raises nothing more precise
+        raise ModelError(f"{path}: its map of characters is broken. Fetch it again.") from error
     composes = mapped.normalize_str("e\u0301") == "\u00e9"
     return [normalizers.NFC(), mapped] if composes else [mapped]
 

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from octavo.errors import ModelError
 from octavo.weights.find import Checkpoint
 from octavo_platforms.program import WeightDef
-from octavo_platforms.recipes import Cut, Join, Once, Part, Recipe, Reorder, Take, taken
+from octavo_platforms.recipes import Cut, Given, Join, Once, Part, Recipe, Reorder, Take, taken
 from octavo_platforms.tensor import is_float
 
 Shape = tuple[int, ...]
+
+_EMBEDDINGS = ("model.embed_tokens.weight", "embed_tokens.weight")
+_ROWS = 64
 
 
 def check_fit(weight: WeightDef, checkpoint: Checkpoint) -> None:
@@ -33,6 +38,29 @@ def check_fit(weight: WeightDef, checkpoint: Checkpoint) -> None:
         names = tuple(taken(weight.recipe))
         told = "" if isinstance(weight.recipe, Take) else f", of which it makes {list(found)}"
         raise _other_shape(weight, checkpoint, names, f"{list(weight.shape)}{told}")
+
+
+def check_tied(checkpoint: Checkpoint) -> None:
+    """Hold a head that is stored though the config ties it to the embedding, by some of its rows.
+
+    Raises: ModelError, where they differ: one of the two is not what the model was made with.
+    """
+    source, name = checkpoint.source, "lm_head.weight"
+    there = set(source.names())
+    embedding = next((each for each in _EMBEDDINGS if each in there), None)
+    if name not in there or embedding is None:
+        return
+    stored = [(source.shape(each), source.dtype(each)) for each in (name, embedding)]
+    if stored[0] != stored[1]:
+        return  # one of them is quantised, or widened
+    ours, theirs = source.read(name).array, source.read(embedding).array
+    rows = np.linspace(0, len(ours) - 1, min(len(ours), _ROWS)).astype(int)
+    if not np.array_equal(ours[rows], theirs[rows]):
+        raise ModelError(
+            f"{checkpoint.file_of(name)} has the tensor '{name}', which is not '{embedding}', but "
+            "the config ties the one to the other ('tie_word_embeddings'). If the model was "
+            "trained with a head of its own, say false there; else remove the tensor."
+        )
 
 
 class _Unfit(Exception):
@@ -74,6 +102,8 @@ def _shape(recipe: Recipe, checkpoint: Checkpoint) -> Shape:
     match recipe:
         case Take(name):
             return checkpoint.source.shape(name)
+        case Given(values):
+            return (len(values),)
         case Cut(part, axis, start, stop):
             return _cut(_shape(part, checkpoint), recipe, axis, (start, stop))
         case Join(parts, axis):

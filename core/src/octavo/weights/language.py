@@ -118,6 +118,10 @@ class Renamed:
         """Give the file that holds a tensor."""
         return self.source.file_of(self.stored[name])
 
+    def kind(self, name: str) -> str:
+        """Give the type that the file stores a tensor in, in its format's own word."""
+        return self.source.kind(self.stored[name])
+
     def ahead(self, name: str) -> None:
         """Have a tensor's bytes fetched from the disk, without waiting for them."""
         self.source.ahead(self.stored[name])

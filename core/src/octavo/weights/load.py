@@ -22,7 +22,7 @@ from octavo.errors import ModelError
 from octavo.weights.dummy import DummyWeights, drawn_whole
 from octavo.weights.find import Checkpoint
 from octavo.weights.finite import NotFinite, not_finite
-from octavo.weights.fit import check_fit
+from octavo.weights.fit import check_fit, check_tied
 from octavo.weights.quantised import delivered
 from octavo.weights.quantised.online import rounded
 from octavo_platforms.binding import Binding
@@ -69,6 +69,8 @@ def from_checkpoint(
     _check_names(weights, checkpoint, _embeddings_are_tied(program), re.compile(spare))
     for weight in weights:
         check_fit(weight, checkpoint)
+    if _embeddings_are_tied(program):
+        check_tied(checkpoint)
     return replace(program, weights=weights)
 
 

@@ -23,6 +23,10 @@ class FileSource(FillingSource, Protocol):
         """Give the file that holds a tensor."""
         ...
 
+    def kind(self, name: str) -> str:
+        """Give the type that the file stores a tensor in, in its format's own word."""
+        ...
+
     def ahead(self, name: str) -> None:
         """Have a tensor's bytes fetched from the disk, without waiting for them."""
         ...
@@ -54,6 +58,10 @@ class Lowered:
     def file_of(self, name: str) -> Path:
         """Give the file that holds a tensor."""
         return self._source.file_of(name)
+
+    def kind(self, name: str) -> str:
+        """Give the type that the file stores a tensor in, in its format's own word."""
+        return self._source.kind(name)
 
     def ahead(self, name: str) -> None:
         """Have a tensor's bytes fetched from the disk, without waiting for them."""

@@ -77,7 +77,7 @@ def _by_table(kind: str) -> Narrow:
     return Narrow(
         np.dtype(np.uint8),
         "bfloat16",
-        lambda codes: HostTensor(_table(kind)[codes], "bfloat16"),
+        lambda codes: HostTensor(np.asarray(_table(kind)[codes]), "bfloat16"),
     )
 
 

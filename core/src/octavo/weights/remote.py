@@ -79,7 +79,7 @@ class Remote:
 
     def opened(self, name: str) -> TensorFile | None:
         """Open a file to read ranges of it; None where there is none."""
-        path, shown = f"{self._folder}/{name}", Path(f"{self.address}/{name}")
+        path, shown = f"{self._folder}/{name}", f"{self.address}/{name}"
         with _told(shown):
             try:
                 size = self._system.size(path)
@@ -100,7 +100,7 @@ class Remote:
         folder = cache / hashlib.sha256(self.address.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         for name in SMALL_FILES:
-            with _told(Path(f"{self.address}/{name}")):
+            with _told(f"{self.address}/{name}"):
                 try:
                     data = self._system.cat_file(f"{self._folder}/{name}")
                 except FileNotFoundError:
@@ -118,9 +118,10 @@ class RemoteFile:
     """A file elsewhere that gives arrays of its bytes. What is announced is fetched meanwhile."""
 
     def __init__(
-        self, system: FileSystem, path: str, shown: Path, num_bytes: int, pool: ThreadPoolExecutor
+        self, system: FileSystem, path: str, shown: str, num_bytes: int, pool: ThreadPoolExecutor
     ) -> None:
-        self.path = shown
+        self.path = Path(shown)
+        self._shown = shown
         self.num_bytes = num_bytes
         self._system = system
         self._where = path
@@ -136,11 +137,11 @@ class RemoteFile:
         end = min(offset + num_bytes, self.num_bytes)
         if end <= offset:
             return b""
-        with _told(self.path):
+        with _told(self._shown):
             found = self._system.cat_file(self._where, start=offset, end=end)
         if len(found) != end - offset:
             raise ModelError(
-                f"{self.path}: asked for bytes {offset} to {end}, {len(found)} came. It changed "
+                f"{self._shown}: asked for bytes {offset} to {end}, {len(found)} came. It changed "
                 "while it was read, or ranges cannot be read there; copy the model here."
             )
         return found
@@ -170,8 +171,8 @@ class RemoteFile:
 class _told:
     """Says of an error of a file system which file it was about."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, address: str) -> None:
+        self._address = address
 
     def __enter__(self) -> None:
         return None
@@ -179,8 +180,8 @@ class _told:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, ModelError):
             raise ModelError(
-                f"{self._path} cannot be read: {type(error).__name__}: {error}. Check the address, "
-                "the network and the credentials, or copy the model here."
+                f"{self._address} cannot be read: {type(error).__name__}: {error}. Check the "
+                "address, the network and the credentials, or copy the model here."
             ) from error
 
 

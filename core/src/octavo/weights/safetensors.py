@@ -102,6 +102,10 @@ class SafetensorsSource:
         """Give the file that holds a tensor."""
         return self._entry(name).file.path
 
+    def kind(self, name: str) -> str:
+        """Give the type that the file stores a tensor in, in its format's own word."""
+        return self._entry(name).kind
+
     def read(self, name: str) -> HostTensor:
         """Give one tensor.
 
@@ -220,7 +224,13 @@ def _entry(file: TensorFile, name: str, fields: object, data_start: int) -> _Ent
 
 
 def _mapped(folder: Path, name: str) -> TensorFile | None:
-    return MappedFile(folder / name) if (folder / name).is_file() else None
+    path = folder / name
+    if path.is_symlink() and not path.exists():
+        raise ModelError(
+            f"{path} is a link to {path.readlink()}, which is not there: it was not fetched to its "
+            "end, or removed. Fetch it again."
+        )
+    return MappedFile(path) if path.is_file() else None
 
 
 def _sharded(folder: Path, opened: Opened) -> dict[str, _Entry]:

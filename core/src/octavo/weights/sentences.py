@@ -2,6 +2,7 @@
 
     modules.json               the parts in order: a transformer, pooling, perhaps a norm
     1_Pooling/config.json      which row, or the mean of all
+    2_Dense/                   a layer behind that, and its weights; there may be several
     sentence_bert_config.json  how long a text may be
     config_sentence_transformers.json      what is put before a text, where nobody says what
 
@@ -18,8 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octavo.errors import ModelError, NotBuilt
-from octavo.models.encoder import Pooling, Weighing, num_classes
+from octavo.models.encoder import Between, Pooling, Projection, Weighing, num_classes
 from octavo.models.reading import Config, flag, mapping, whole
+from octavo.weights.beside import Beside
+from octavo.weights.lowered import FileSource
+from octavo.weights.safetensors import SafetensorsSource
+from octavo_platforms.recipes import WeightSource
 
 MODULES = "modules.json"
 _POOLING: Mapping[str, Pooling] = {
@@ -33,6 +38,14 @@ _BY_PROBLEM: Mapping[str, Weighing] = {
     "single_label_classification": "softmax",
     "multi_label_classification": "sigmoid",
 }
+_ACTIVATIONS: Mapping[str, Between | None] = {
+    "Identity": None,
+    "Tanh": "tanh",
+    "GELU": "gelu",
+    "ReLU": "relu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+}
 _BY_NAME: Mapping[str, Pooling] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
 
 
@@ -40,7 +53,8 @@ _BY_NAME: Mapping[str, Pooling] = {"cls": "cls", "mean": "mean", "lasttoken": "l
 class Sentences:
     """How a text's row is made; None of `pooling` or `max_tokens` leaves it to the model.
 
-    With `is_lower` texts are read in lower case; `prompt` is put before each.
+    With `is_lower` texts are read in lower case; `prompt` is put before each. `projections` stand
+    behind the pooling.
     """
 
     pooling: Pooling | None = None
@@ -48,6 +62,7 @@ class Sentences:
     max_tokens: int | None = None
     is_lower: bool = False
     prompt: str = ""
+    projections: tuple[Projection, ...] = ()
 
 
 def has_sentences(folder: Path) -> bool:
@@ -64,6 +79,7 @@ def sentences_of(folder: Path) -> Sentences:
         return Sentences()
     pooling: Pooling | None = None
     is_normalised, prompt = False, _prompt(folder / "config_sentence_transformers.json")
+    projections: list[Projection] = []
     for module in _modules(folder):
         kind = str(module.get("type", "")).rpartition(".")[2]
         place = folder / str(module.get("path", ""))
@@ -77,10 +93,12 @@ def sentences_of(folder: Path) -> Sentences:
                 )
         elif kind == "Normalize":
             is_normalised = True
+        elif kind == "Dense" and pooling is not None and not is_normalised:
+            projections.append(_projection(folder, str(module.get("path", ""))))
         elif kind != "Transformer":
             raise NotBuilt(
-                f"{folder / MODULES} has a part of the kind '{kind}', which is not built; known: "
-                "Transformer, Pooling, Normalize. Use a model without it."
+                f"{folder / MODULES} has a part of the kind '{kind}' there, which is not built; "
+                "known, in this order: Transformer, Pooling, Dense, Normalize. Use a model of them."
             )
     settings = folder / "sentence_bert_config.json"
     said = _object(settings) if settings.is_file() else {}
@@ -90,7 +108,19 @@ def sentences_of(folder: Path) -> Sentences:
         max_tokens=None if said.get("max_seq_length") is None else whole(said, "max_seq_length"),
         is_lower=flag(said, "do_lower_case", default=False),
         prompt=prompt,
+        projections=tuple(projections),
     )
+
+
+def with_projections(source: WeightSource, folder: Path, sentences: Sentences) -> WeightSource:
+    """Give the weights of a folder's projections beside those of the model.
+
+    Raises: ModelError, for missing or malformed files.
+    """
+    if not sentences.projections or not isinstance(source, FileSource):
+        return source
+    parts = {each.place: SafetensorsSource(folder / each.place) for each in sentences.projections}
+    return Beside(source, parts)
 
 
 def weighing_of(config: Config) -> Weighing:
@@ -134,6 +164,27 @@ def _pooling(config: Config, path: Path) -> Pooling:
             f"one of {', '.join(_BY_NAME)}. Use a model that pools so."
         )
     return known[asked[0]]
+
+
+def _projection(folder: Path, place: str) -> Projection:
+    """Read a layer. Source: sentence-transformers, `models.Dense`."""
+    if not place.isidentifier() and not place.replace("_", "").isalnum():
+        raise ModelError(f"{folder / MODULES} has a part at '{place}', which is no folder of it.")
+    path = folder / place / "config.json"
+    config = _object(path)
+    kind = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
+    if kind not in _ACTIVATIONS:
+        raise NotBuilt(
+            f"{path} has the activation '{kind}', which is not built; known: "
+            f"{', '.join(_ACTIVATIONS)}. Use a model with one of these."
+        )
+    return Projection(
+        place=place,
+        n_in=whole(config, "in_features"),
+        n_out=whole(config, "out_features"),
+        activation=_ACTIVATIONS[kind],
+        has_bias=flag(config, "bias", default=True),
+    )
 
 
 def _prompt(path: Path) -> str:

@@ -54,5 +54,5 @@ def test_rows_that_begin_inside_a_word_are_those_of_the_whole(tmp_path: Path) ->
 
 @pytest.mark.parametrize("other", [{"version": "gemv"}, {"bits": 3}])
 def test_another_form_is_refused_by_name(other: dict[str, object], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is not built; known: gemm with 4 bits"):
+    with pytest.raises(ModelError, match=r"is not built; known: (gemm|4)\."):
         opened(tmp_path, layer()[0], {**SAID, **other})

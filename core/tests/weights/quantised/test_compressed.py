@@ -124,7 +124,7 @@ def test_mxfp4_is_scaled_by_powers_of_two(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["marlin-24", "sparse-24-bitmask"])
 def test_another_form_is_refused_by_name(form: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"the format '{form}' of compressed-tensors is not"):
+    with pytest.raises(ModelError, match=f"the format '{form}' is not"):
         opened(tmp_path, {"w": torch.zeros(1)}, said(form))
 
 

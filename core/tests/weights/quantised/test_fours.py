@@ -83,5 +83,5 @@ def test_nvfp4_is_scaled_twice_and_eight_bits_beside_it_once(tmp_path: Path) -> 
 
 
 def test_another_algorithm_of_modelopt_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="quant_algo 'W4A8_AWQ' is not built; known: FP8"):
+    with pytest.raises(ModelError, match="the quant_algo 'W4A8_AWQ' is not built; known: FP8"):
         opened(tmp_path, {"w": torch.zeros(1)}, {**NVFP4, "quant_algo": "W4A8_AWQ"})

@@ -45,13 +45,13 @@ def layer(
     return tensors, weight
 
 
-def config(bits: int, version: int) -> dict[str, object]:
+def config(bits: int, version: int, *, is_ordered: bool = False) -> dict[str, object]:
     form = "gptq" if version == 1 else "gptq_v2"
     return {
         "quant_method": "gptq",
         "bits": bits,
         "group_size": SIZE,
-        "desc_act": True,
+        "desc_act": is_ordered,
         "checkpoint_format": form,
     }
 
@@ -63,7 +63,7 @@ def test_a_packed_layer_reads_as_it_was(
     bits: int, version: int, *, is_ordered: bool, tmp_path: Path
 ) -> None:
     tensors, weight = layer(bits, version=version, is_ordered=is_ordered)
-    source = opened(tmp_path, tensors, config(bits, version))
+    source = opened(tmp_path, tensors, config(bits, version, is_ordered=is_ordered))
     assert set(source.names()) == {"layer.weight"}
     np.testing.assert_array_equal(read(source), weight)
 
@@ -89,7 +89,7 @@ def test_auto_round_packs_like_gptq(tmp_path: Path) -> None:
 def test_another_layout_is_refused_by_name(tmp_path: Path) -> None:
     tensors, _ = layer(4, version=1, is_ordered=False)
     said = {**config(4, 1), "checkpoint_format": "marlin"}
-    with pytest.raises(ModelError, match="'marlin' of GPTQ is not built; known: gptq, gptq_v2"):
+    with pytest.raises(ModelError, match="'marlin' is not built; known: gptq, gptq_v2"):
         opened(tmp_path, tensors, said)
 
 

@@ -17,6 +17,7 @@ from octavo.weights.quantised.online import FORMATS, Format, Rounded, check_form
 from octavo_platforms.recipes import Take
 from octavo_platforms.tensor import DType, HostTensor, host, to_float
 
+STEPS = range(1, 16)
 Floats = npt.NDArray[np.float32]
 
 
@@ -54,12 +55,48 @@ def test_int8_has_a_scale_for_each_row_and_127_steps() -> None:
     np.testing.assert_array_equal(once(numbers, "int8"), np.rint(numbers / scale) * scale)
 
 
-@pytest.mark.parametrize(("n_in", "size"), [(256, 128), (192, 64), (96, 32), (100, 100)])
-def test_int4_has_a_scale_for_as_many_inputs_as_divide_the_row(n_in: int, size: int) -> None:
-    numbers = drawn(3, n_in).reshape(3, -1, size)
-    scale = np.abs(numbers).max(axis=2, keepdims=True) / np.float32(7)
-    expected = (np.rint(numbers / scale) * scale).reshape(3, n_in)
-    np.testing.assert_array_equal(once(numbers.reshape(3, n_in), "int4"), expected)
+@pytest.mark.parametrize(("n_in", "size"), [(256, 32), (48, 16), (40, 8), (100, 100)])
+def test_int4_has_sixteen_levels_at_even_distances_in_as_many_inputs_as_divide_the_row(
+    n_in: int, size: int
+) -> None:
+    for group in once(drawn(3, n_in), "int4").reshape(-1, size):
+        above = (group - group.min()) / np.ptp(group)
+        assert any(np.allclose(above * steps, np.rint(above * steps), atol=1e-4) for steps in STEPS)
+
+
+def test_int4_gives_numbers_that_stand_on_sixteen_levels_back_as_they_are() -> None:
+    codes = np.random.default_rng(0).integers(0, 16, (6, 4, 32)).astype(np.float32)
+    codes[..., :2] = (0, 15)
+    least, step = drawn(6, 4, 1), np.float32(0.01) + np.abs(drawn(6, 4, 1))
+    numbers = (codes * step + least).reshape(6, 128)
+    np.testing.assert_allclose(once(numbers, "int4"), numbers, atol=1e-5)
+
+
+def test_int4_is_nearer_in_squares_than_steps_between_the_least_and_the_largest() -> None:
+    numbers = drawn(64, 256)
+    groups = numbers.reshape(64, 8, 32)
+    least = groups.min(axis=-1, keepdims=True)
+    step = (groups.max(axis=-1, keepdims=True) - least) / 15
+    plain = np.rint((groups - least) / step) * step + least
+    found = once(numbers, "int4").reshape(groups.shape)
+    before, after = (np.square(each - groups).sum(axis=-1) for each in (plain, found))
+    assert (after <= before * 1.0001).all()
+    assert after.sum() < 0.9 * before.sum()
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_groups_of_one_number_over_and_over_stay_as_they_are(name: str) -> None:
+    numbers = np.full((2, 64), 0.25, np.float32)
+    np.testing.assert_allclose(once(numbers, name), numbers, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_a_number_that_is_none_is_left_for_others_to_find(name: str) -> None:
+    numbers = drawn(2, 64)
+    numbers[0, 3] = np.nan
+    found = once(numbers, name)
+    assert np.isnan(found[0, 3])
+    np.testing.assert_array_equal(found[1], once(numbers[1:], name)[0])
 
 
 def test_fp8_rounds_as_torch_does() -> None:
@@ -76,19 +113,19 @@ def test_a_transposed_weight_is_rounded_along_its_inputs(name: str) -> None:
     np.testing.assert_array_equal(once(numbers, name, axis=0), straight.T)
 
 
-def test_rows_of_zeros_stay_zeros() -> None:
-    assert not once(np.zeros((2, 8), np.float32), "int8").any()
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_rows_of_zeros_stay_zeros(name: str) -> None:
+    assert not once(np.zeros((2, 8), np.float32), name).any()
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_format_that_moves_numbers_too_far_is_caught(name: str) -> None:
     exact = FORMATS[name]
 
-    def too_far(numbers: Floats) -> Floats:
-        found: Floats = exact.round(numbers * np.float32(1.1))
-        return found
+    def too_far(groups: Floats) -> Floats:
+        return exact.round(groups) * np.float32(1.1)
 
-    broken = Format(exact.groups, exact.largest, too_far, exact.share, exact.least)
+    broken = Format(exact.groups, too_far, exact.error)
     with pytest.raises(InternalError, match="Rounding 'w' moved a number by"):
         Rounded(Held({"w": host(drawn(2, 64))}), {"w": -1}, broken).read("w")
 

@@ -16,7 +16,7 @@ from octavo_platforms.ops import Hook
 from octavo_platforms.ops.latent import value_width
 from octavo_platforms.ops.op import fixed, integer, real, state, tensor
 from octavo_platforms.ops.ranks import group_of, ranks_of
-from octavo_platforms.ops.state import lengths_of, softcap_of, window_of
+from octavo_platforms.ops.state import has_slopes, lengths_of, softcap_of, window_of
 from octavo_platforms.platform import (
     DeviceContext,
     Instruction,
@@ -248,7 +248,8 @@ def _attention(node: Node, inputs: Sequence[ValueType], program: ProgramDef) -> 
         window=window_of(attrs),
         lengths=lengths_of(attrs),
         softcap=softcap_of(attrs),
-        sinks=len(inputs) == 6,
+        sinks=len(inputs) - has_slopes(attrs) == 6,
+        slopes=has_slopes(attrs),
     )
 
 

@@ -89,6 +89,17 @@ class Reorder:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Numbers that no checkpoint holds, because a rule makes them; one axis, float32.
+
+    They are a weight and no literal where ranks have parts of them, or where they may be placed
+    as weights are.
+    """
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """The own one of equal parts along an axis, on a rank of a group.
 
@@ -112,7 +123,7 @@ class Once:
     group: str
 
 
-Recipe = Take | Cut | Join | Reorder | Part | Once
+Recipe = Take | Given | Cut | Join | Reorder | Part | Once
 RankOf = Mapping[str, int]
 
 ALONE: RankOf = MappingProxyType({})
@@ -123,6 +134,8 @@ def taken(recipe: Recipe) -> Iterator[str]:
     match recipe:
         case Take(name):
             yield name
+        case Given():
+            return
         case Join(parts):
             for part in parts:
                 yield from taken(part)
@@ -135,6 +148,8 @@ def replace_takes(recipe: Recipe, rule: Callable[[str], Recipe]) -> Recipe:
     match recipe:
         case Take(name):
             return rule(name)
+        case Given():
+            return recipe
         case Join(parts, axis):
             return Join(tuple(replace_takes(part, rule) for part in parts), axis)
         case Cut(part, axis, start, stop):
@@ -155,6 +170,8 @@ def pull(recipe: Recipe, source: WeightSource, rank_of: RankOf = ALONE) -> HostT
     match recipe:
         case Take(name):
             return source.read(name)
+        case Given(values):
+            return HostTensor(np.asarray(values, np.float32), "float32")
         case Cut(part, axis, start, stop):
             whole = pull(part, source, rank_of)
             index = (slice(None),) * axis + (slice(start, stop),)
@@ -207,6 +224,8 @@ def shape_of(recipe: Recipe, source: WeightSource) -> tuple[int, ...]:
     match recipe:
         case Take(name):
             return source.shape(name)
+        case Given(values):
+            return (len(values),)
         case Cut(part, axis, start, stop):
             whole = shape_of(part, source)
             return _resized(whole, axis, len(range(whole[axis])[start:stop]))

@@ -6,8 +6,9 @@ equal specs share one kernel. Knows nothing of graphs' values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from octavo_platforms.binding import Binding
 from octavo_platforms.graph import Attr, TensorType, ValueType
@@ -15,6 +16,9 @@ from octavo_platforms.ops.state import Lengths
 from octavo_platforms.platform import DeviceTensor
 from octavo_platforms.program import ProgramDef, StateSpec
 from octavo_platforms.tensor import DType
+
+Operand = TypeVar("Operand")
+"""A tensor, in a framework's own type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,9 @@ class AttentionSpec:
     `StepInputs.computed` and `StepShape.max_context` are upper bounds: a kernel may size by them,
     and takes what is attended to from the node's own `computed`. With a `softcap` of C a scaled
     score is C * tanh(score / C). With `sinks` each head has a score of its own beside those of
-    positions, an operand behind the state. As with windows, a kernel that knows none refuses.
+    positions, an operand behind the state. With `slopes` each head has a number that is added to
+    its scores for every position between key and query, the last operand, float32. A kernel that
+    knows no sinks or no slopes refuses, as with windows.
     """
 
     num_heads: int
@@ -69,6 +75,12 @@ class AttentionSpec:
     lengths: Lengths = "host"
     softcap: float | None = None
     sinks: bool = False
+    slopes: bool = False
+
+    def told_apart(self, behind: Sequence[Operand]) -> tuple[Operand | None, Operand | None]:
+        """Give a node's sinks and its slopes, of what comes behind the state; None for none."""
+        sinks = behind[0] if self.sinks else None
+        return sinks, behind[-1] if self.slopes else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

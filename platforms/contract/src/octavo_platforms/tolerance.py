@@ -39,6 +39,7 @@ UNITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "gelu_tanh": (8.0, 2.0),
         "scale": (2.0, 1.0),
         "softcap": (8.0, 2.0),
+        "sharpen": (4.0, 1.0),
         "rope_table": (2.0, 2.0),
         "rotary": (8.0, 2.0),
         "rotary_kv_write": (8.0, 2.0),

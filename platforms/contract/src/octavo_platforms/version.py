@@ -6,5 +6,5 @@ suite; until then every change of the contract raises n.
 
 from __future__ import annotations
 
-CONTRACT = (0, 4)
+CONTRACT = (0, 5)
 DISTRIBUTION = "octavo-platforms"

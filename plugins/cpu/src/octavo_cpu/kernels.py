@@ -20,7 +20,7 @@ from octavo_torch.context import opened
 from octavo_torch.memory import borrowed, tensor_of
 from octavo_torch.ops import choice
 from octavo_torch.ops.attention import attention as paged_attention
-from octavo_torch.ops.attention import sdpa_decode
+from octavo_torch.ops.decode import sdpa_decode
 from octavo_torch.states import HEADS_FIRST
 
 FEW_HEADS = 8
@@ -85,20 +85,20 @@ def batched_decode(
 ) -> Tensor:
     """Attend one token of each request to its gathered context.
 
-    Shapes: q [R, K, G, D]; keys and values [R, K, S, D]; mask [R, 1, 1, S]; returns as q.
-    Dtypes: as q; products are rounded to it, the softmax between them is float32.
+    Shapes: q [R, K, G, D]; keys and values [R, K, S, D]; mask [R, K or 1, G or 1, S]; returns as q.
+    Dtypes: as q; products are rounded to it, the softmax between them is float32, and so are masks.
     """
     num_requests, num_heads, groups, width = q.shape
     batch = num_requests * num_heads
     if batch <= FEW_HEADS:
-        return sdpa_decode(q, keys, values, None if mask is None else mask.to(q.dtype), scale)
+        return sdpa_decode(q, keys, values, mask, scale)
     rows = q.transpose(0, 1).reshape(batch, groups, width)
     keys, values = (each.transpose(0, 1).reshape(batch, -1, width) for each in (keys, values))
     scores = torch.bmm(rows, keys.transpose(1, 2)).view(num_heads, num_requests, groups, -1)
     if mask is None:
         wide = scores.float().mul_(scale)
     else:
-        wide = torch.add(mask[None, :, 0], scores, alpha=scale)
+        wide = torch.add(mask.transpose(0, 1), scores, alpha=scale)
     weights = torch.softmax(wide, -1).to(q.dtype).view(batch, groups, -1)
     found = torch.bmm(weights, values)
     return found.view(num_heads, num_requests, groups, width).transpose(0, 1)

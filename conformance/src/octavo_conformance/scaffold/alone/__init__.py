@@ -91,8 +91,8 @@ class AcmePlatform:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | Unsupported:
         """Give attention."""
-        if spec.softcap is not None or spec.sinks:
-            return Unsupported("scores are what products make them: no caps, no sinks")
+        if spec.softcap is not None or spec.sinks or spec.slopes:
+            return Unsupported("scores are what products make them: no caps, sinks or slopes")
         if spec.window is not None:
             return Unsupported("whole contexts are attended to, windows are not")
         run = partial(kernels.attention, scale=spec.scale, window=spec.window)

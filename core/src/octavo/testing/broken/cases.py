@@ -106,6 +106,11 @@ def _pickled(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
 
 
+def _link_to_nothing(folder: Path) -> None:
+    _remove(folder, SHARDS[0])
+    (folder / SHARDS[0]).symlink_to("gone")
+
+
 def _rename(old: str, new: str) -> Change:
     def change(arrays: dict[str, Array]) -> None:
         arrays[new] = arrays.pop(old)
@@ -278,7 +283,32 @@ FOLDERS: tuple[Case, ...] = (
         _tensors(_put(DOWN, _with(np.inf, 2, 5))),
         rf"tensor '{DOWN}'.*inf at \[2, 5\] \(1 of 3072",
     ),
+    Case(
+        "A shard is a link to a file that is gone",
+        _link_to_nothing,
+        rf"{SHARDS[0]} is a link to gone, which is not there",
+    ),
+    Case(
+        "The config ties a head to the embedding that is another one",
+        _tensors(_put("lm_head.weight", lambda array: tensors()["model.embed_tokens.weight"] + 1)),
+        "'lm_head.weight', which is not 'model.embed_tokens.weight'",
+    ),
     Case("The config is no JSON", _bytes("config.json", lambda data: b"oops"), "is no JSON"),
+    Case(
+        "The config has a word in place of a number",
+        lambda folder: files.write_config(folder, hidden_size="48"),
+        "'hidden_size' has to be a positive integer, not '48'",
+    ),
+    Case(
+        "The config has a number that is none",
+        lambda folder: files.write_config(folder, rms_norm_eps=float("nan")),
+        "'rms_norm_eps' has to be a number, not nan",
+    ),
+    Case(
+        "The config stretches positions in a way that is not known",
+        lambda folder: files.write_config(folder, rope_scaling={"type": "ntk", "factor": 2.0}),
+        "rope_type 'ntk' is not built",
+    ),
     Case(
         "There are only pickled weights", _pickled, r"only pickled weights \(pytorch_model\.bin\)"
     ),

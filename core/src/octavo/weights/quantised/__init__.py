@@ -24,7 +24,7 @@ from octavo.weights.quantised import awq, bnb, compressed, fours, gptq, hqq, sca
 from octavo.weights.quantised.scheme import Build, Config, Scheme
 from octavo.weights.quantised.source import Dequantised, delivered
 
-__all__ = ["KNOWN", "delivered", "dequantised", "words_of"]
+__all__ = ["KNOWN", "METHODS", "delivered", "dequantised", "words_of"]
 
 KNOWN: Mapping[str, Build] = MappingProxyType(
     {
@@ -55,6 +55,9 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
         "auto_round:auto_awq": "awq",
     }
 )
+METHODS: tuple[str, ...] = tuple(sorted([*KNOWN, *_ALIASES]))
+"""All that a checkpoint may say of itself as `quant_method`, or of how it is packed."""
+
 # Tensors about activations and the KV cache, which nobody reads where both stay as they are.
 _NOT_APPLIED = (
     ".input_scale",
@@ -105,6 +108,13 @@ def _said(config: Config) -> Config | None:
     return None
 
 
+def _known() -> str:
+    return (
+        f"known: {', '.join(METHODS)}. Use a checkpoint in one of these, or the one that it was "
+        "made from."
+    )
+
+
 def _method(said: Config) -> str:
     given = said.get("quant_method")
     if given is None and "config_groups" in said:
@@ -112,10 +122,10 @@ def _method(said: Config) -> str:
     if str(given).endswith("auto-round"):
         given = said.get("packing_format", "auto_round:auto_gptq")
     name = _ALIASES.get(str(given), str(given))
+    if given is None:
+        raise ModelError(f"config.json: its quantization_config has no quant_method; {_known()}")
     if name not in KNOWN:
         raise ModelError(
-            f"config.json: checkpoints quantised as '{given}' are not built; known: "
-            f"{', '.join(sorted([*KNOWN, *_ALIASES]))}. Use a checkpoint in one of these, or the "
-            "one that it was made from."
+            f"config.json: checkpoints quantised as '{given}' are not built; {_known()}"
         )
     return name

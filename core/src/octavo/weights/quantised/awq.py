@@ -5,6 +5,8 @@
 A word holds eight outputs in the order 0 2 4 6 1 3 5 7, from its low bits up; zeros are packed
 alike, and stored as they are.
 
+How many inputs share a scale shows in the shapes.
+
 Source: arXiv 2306.00978; AutoAWQ, `WQLinear_GEMM.from_linear`.
 Knows nothing of how codes were found.
 """
@@ -15,10 +17,11 @@ from functools import partial
 
 import numpy as np
 
-from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.bits import Codes, unpacked
 from octavo.weights.quantised.scheme import (
+    FLOATS,
+    WORDS,
     Config,
     Floats,
     Made,
@@ -27,9 +30,10 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
-    need_axes,
+    need_dtype,
     scales,
     stems,
+    unknown,
 )
 from octavo.weights.quantised.spread import scaled_in_groups
 from octavo_platforms.tensor import Array
@@ -40,13 +44,12 @@ _PLACE_OF = [0, 4, 1, 5, 2, 6, 3, 7]  # of each output in its word
 
 def build(source: FileSource, config: Config) -> Scheme:
     """Find the layers that are stored in AWQ's form."""
-    version = str(config.get("version", "gemm")).lower()
+    for key in ("version", "format", "checkpoint_format"):
+        if str(config.get(key, "gemm")).lower() != "gemm":
+            raise unknown(key, config[key], "AWQ", ("gemm",))
     bits = config.get("bits", config.get("w_bit", _BITS))
-    if version != "gemm" or bits != _BITS:
-        raise ModelError(
-            f"config.json: AWQ in the version '{version}' with {bits} bits is not built; known: "
-            f"gemm with {_BITS} bits. Use a checkpoint in this form."
-        )
+    if bits != _BITS:
+        raise unknown("bits", bits, "AWQ", (_BITS,))
     made = {f"{stem}.weight": _made(source, stem) for stem in stems(source, ".qweight")}
     return Scheme(f"AWQ, codes of {_BITS} bits", made)
 
@@ -56,11 +59,18 @@ def _made(source: FileSource, stem: str) -> Made:
         f"{stem}.{part}" for part in ("qweight", "qzeros", "scales")
     )
     need(source, "AWQ", *names)
-    need_axes(source, "AWQ", 2, *names)
-    (n_in, words), (groups, n_out) = source.shape(weight), source.shape(scale)
-    if words * _PER_WORD != n_out or source.shape(zero) != (groups, words) or n_in % groups:
-        raise misfit(source, "AWQ", *names)
-    return Made((n_out, n_in), names, partial(_open, source, stem))
+    need_dtype(source, "AWQ", WORDS, weight, zero)
+    need_dtype(source, "AWQ", FLOATS, scale)
+    match source.shape(weight), source.shape(zero), source.shape(scale):
+        case (n_in, words), zeros, (groups, n_out) if (
+            words * _PER_WORD == n_out
+            and zeros == (groups, words)
+            and groups * n_in
+            and not n_in % groups
+        ):
+            return Made((n_out, n_in), names, partial(_open, source, stem))
+    expected = "[K, N / 8], [G, N / 8] and [G, N], where G divides K"
+    raise misfit(source, "AWQ", *names, expected=expected)
 
 
 def _open(source: FileSource, stem: str) -> Rows:

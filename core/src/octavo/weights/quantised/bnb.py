@@ -23,6 +23,8 @@ from octavo.errors import ModelError
 from octavo.models.reading import number, whole
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.scheme import (
+    BYTES,
+    FLOATS,
     Config,
     Floats,
     Made,
@@ -31,6 +33,7 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
+    need_dtype,
     present,
     scales,
     stems,
@@ -45,6 +48,10 @@ def build(source: FileSource, config: Config) -> Scheme:
     made = {f"{stem}.weight": _rows_of_int8(source, stem) for stem in stems(source, ".SCB")}
     for kind in ("nf4", "fp4"):
         made |= {name: _blocks(source, name, kind) for name in stems(source, _STATE + kind)}
+    for suffix, part in ((".weight_format", ".SCB"), (".weight.absmax", f".weight{_STATE}nf4")):
+        for stem in stems(source, suffix):
+            if f"{stem}.weight" not in made:
+                need(source, "bitsandbytes", f"{stem}.weight", stem + part)
     return Scheme("bitsandbytes", made)
 
 
@@ -53,7 +60,9 @@ def _rows_of_int8(source: FileSource, stem: str) -> Made:
     need(source, "bitsandbytes", weight)
     shape = source.shape(weight)
     if source.shape(scale) != shape[:1] or source.dtype(weight) != "int8":
-        raise misfit(source, "bitsandbytes int8", weight, scale)
+        expected = "[N, K] of int8, and [N]"
+        raise misfit(source, "bitsandbytes int8", weight, scale, expected=expected)
+    need_dtype(source, "bitsandbytes", FLOATS, scale)
     layout = present(source, f"{stem}.weight_format")
     if layout and array(source, layout[0]).any():
         raise ModelError(
@@ -77,19 +86,29 @@ def _blocks(source: FileSource, name: str, kind: str) -> Made:
     except ValueError as error:
         raise ModelError(f"{source.file_of(name)}: '{state}' is no JSON ({error}).") from error
     match said:
-        case {"shape": [*sizes], "blocksize": int()} if all(
+        case {"shape": [*sizes], "blocksize": int(size)} if size > 0 and all(
             isinstance(each, int) for each in sizes
         ):
             shape = tuple(int(each) for each in sizes)
         case _:
-            raise ModelError(f"{source.file_of(name)}: '{state}' lacks shape or blocksize.")
+            raise ModelError(
+                f"{source.file_of(name)}: '{state}' is expected to hold a shape and a blocksize "
+                f"above zero, and holds {said}. Fetch the file again."
+            )
     nested = present(source, f"{name}.nested_absmax", f"{name}.nested_quant_map")
-    blocks = -(-prod(shape) // whole(said, "blocksize"))
+    blocks = -(-prod(shape) // size)
     stored = -(-prod(shape) // 2)
     inner = -(-blocks // whole(said, "nested_blocksize")) if nested else 0
-    is_fit = not nested or source.shape(nested[0]) == (inner,)
-    if prod(source.shape(name)) != stored or source.shape(parts[2]) != (blocks,) or not is_fit:
-        raise misfit(source, f"{kind} of the shape {list(shape)}", *parts[:3], *nested[:1])
+    wanted = {parts[2]: blocks, parts[3]: 16}
+    wanted |= dict(zip(nested, (inner, 256), strict=False))
+    is_fit = all(source.shape(each) == (count,) for each, count in wanted.items())
+    if prod(source.shape(name)) != stored or not is_fit:
+        scheme, told = f"{kind} of the shape {list(shape)}", ", ".join(map(str, wanted.values()))
+        expected = f"{stored} bytes, and {told} numbers"
+        raise misfit(source, scheme, name, *wanted, expected=expected)
+    need_dtype(source, "bitsandbytes", BYTES, name, *(parts[2:3] if nested else ()))
+    floats = [each for each in wanted if not (nested and each == parts[2])]
+    need_dtype(source, "bitsandbytes", FLOATS, *floats)
     opened = partial(_open, source, name, said, shape, nested)
     return Made(shape, (*parts, *nested), opened)
 

@@ -12,16 +12,19 @@ Knows nothing of which layers have them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 
-from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.bits import fours, sixes
-from octavo.weights.quantised.scaled import block_size, scale_of, scaled
+from octavo.weights.quantised.scaled import block_size, check_scaled, scale_of, scaled
 from octavo.weights.quantised.scheme import (
+    BYTES,
+    FLOATS,
     Config,
     Floats,
     Made,
@@ -30,11 +33,16 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
+    need_dtype,
     scales,
     stems,
+    unknown,
 )
-from octavo.weights.quantised.spread import fits, spread
+from octavo.weights.quantised.spread import spread
 
+# How many numbers have a scale, by how many bytes they take: mxfp4 and mxfp6, and nvfp4.
+_MX: Mapping[int, int] = MappingProxyType({16: 32, 24: 32})
+_NV: Mapping[int, int] = MappingProxyType({8: 16})
 _ALGORITHMS = ("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "NVFP4", "MXFP8", "MIXED_PRECISION")
 
 
@@ -48,15 +56,13 @@ def build_modelopt(source: FileSource, config: Config) -> Scheme:
     """Find nvfp4 layers, and those of eight bits beside them."""
     algorithm = str(config.get("quant_algo"))
     if algorithm not in _ALGORITHMS:
-        raise ModelError(
-            f"config.json: ModelOpt's quant_algo '{algorithm}' is not built; known: "
-            f"{', '.join(_ALGORITHMS)}. Use a checkpoint in one of these."
-        )
+        raise unknown("quant_algo", config.get("quant_algo"), "ModelOpt", _ALGORITHMS)
     made = {
         stem: packed(source, stem, (stem, f"{stem}_scale", f"{stem}_scale_2"))
         for stem in stems(source, "_scale_2")
     }
     made |= scaled(source, block_size(config), without=made)
+    check_scaled(source, made)
     return Scheme(f"ModelOpt {algorithm}", made)
 
 
@@ -67,14 +73,23 @@ def packed(source: FileSource, name: str, parts: tuple[str, ...], *, divides: bo
     compressed-tensors divides.
     """
     need(source, "float4", *parts)
-    stored = source.shape(parts[0])
-    has_six = len(parts) == 2 and source.shape(parts[1]) == (*stored[:-1], stored[-1] // 24)
-    shape = (*stored[:-1], stored[-1] * 4 // 3 if has_six else 2 * stored[-1])
-    is_known = len(shape) > 1 and source.dtype(parts[0]) == "uint8"
-    one = len(parts) < 3 or prod(source.shape(parts[2])) in (1, shape[0])
-    if not is_known or not one or not fits(source.shape(parts[1]), shape, None):
-        raise misfit(source, f"floats of few bits for '{name}'", *parts)
+    kinds = _MX if len(parts) == 2 else _NV
+    stored, groups = source.shape(parts[0]), source.shape(parts[1])
+    wide = next((each for each in kinds if _is_grouped(stored, groups, each)), None)
+    if wide is None or (parts[2:] and prod(source.shape(parts[2])) not in (1, stored[0])):
+        told = " or ".join(f"{each} bytes" for each in kinds)
+        expected = f"rows of bytes, a scale for each {told} of a row, and one for the tensor"
+        raise misfit(source, f"floats of few bits for '{name}'", *parts, expected=expected)
+    shape = (*stored[:-1], groups[-1] * kinds[wide])
+    need_dtype(source, "a float of few bits", BYTES, parts[0])
+    need_dtype(source, "a scale", (*FLOATS, "uint8"), parts[1])
+    need_dtype(source, "a scale of a tensor", FLOATS, *parts[2:])
     return Made(shape, parts, partial(_open, source, parts, shape, divides=divides))
+
+
+def _is_grouped(stored: tuple[int, ...], groups: tuple[int, ...], wide: int) -> bool:
+    is_some = len(stored) == len(groups) > 1
+    return is_some and stored == (*groups[:-1], groups[-1] * wide)
 
 
 def _open(
@@ -95,8 +110,11 @@ def _blocks(source: FileSource, name: str) -> Made:
     blocks, scale = f"{name}_blocks", f"{name}_scales"
     need(source, "mxfp4", blocks, scale)
     found = source.shape(blocks)
-    if len(found) not in (3, 4) or source.shape(scale) != found[:-1]:
-        raise misfit(source, "mxfp4", blocks, scale)
+    if len(found) not in (3, 4) or found[-1] != 16 or source.shape(scale) != found[:-1]:
+        expected = "[N, G, 16] or [X, N, G, 16] bytes, and scales of the same but the last"
+        raise misfit(source, "mxfp4", blocks, scale, expected=expected)
+    need_dtype(source, "mxfp4", BYTES, blocks)
+    need_dtype(source, "mxfp4", ("uint8", "bfloat16"), scale)
     n_in = found[-2] * found[-1] * 2
     is_stacked = len(found) == 4
     shape = (found[0], n_in, found[1]) if is_stacked else (found[0], n_in)

@@ -23,6 +23,7 @@ from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.bits import Codes
 from octavo.weights.quantised.scheme import (
+    FLOATS,
     Config,
     Floats,
     Made,
@@ -31,6 +32,7 @@ from octavo.weights.quantised.scheme import (
     array,
     misfit,
     need,
+    need_dtype,
     scales,
     stems,
 )
@@ -51,9 +53,12 @@ def _made(source: FileSource, stem: str) -> Made:
     )
     del parts
     need(source, "HQQ", code, scale, zero, *said)
+    need_dtype(source, "HQQ", FLOATS, scale, zero)
+    if any(prod(source.shape(name)) != 1 for name in said[1:]) or not source.shape(code):
+        raise misfit(source, "HQQ", code, *said[1:], expected="codes, and one number of each")
     shape = tuple(int(size) for size in array(source, said[0]).reshape(-1))
     bits, axis = (int(array(source, name).reshape(-1)[0]) for name in said[1:])
-    groups = prod(source.shape(scale))
+    groups = max(1, prod(source.shape(scale)))
     is_known = bits in _PER_STORED and source.dtype(code) == ("int32" if bits == 3 else "uint8")
     if not is_known or axis not in (0, 1):
         raise ModelError(
@@ -64,9 +69,10 @@ def _made(source: FileSource, stem: str) -> Made:
     held, row = source.shape(code), prod(source.shape(code)[1:])
     short = held[0] * row * _PER_STORED[bits] - prod(shape)
     if not 0 <= short < (10 * row if bits == 3 else 1) or prod(shape) % groups:
-        raise misfit(source, f"HQQ of the shape {list(shape)}", code, scale)
+        expected = f"{prod(shape)} codes of {bits} bits, in groups of one size with a scale each"
+        raise misfit(source, f"HQQ of the shape {list(shape)}", code, scale, expected=expected)
     if source.shape(zero) != source.shape(scale):
-        raise misfit(source, "HQQ", scale, zero)
+        raise misfit(source, "HQQ", scale, zero, expected="a zero for each scale")
     own = tuple(name for name in source.names() if _is_own(name, stem))
     return Made(shape, own, partial(_open, source, stem, bits, axis, shape))
 

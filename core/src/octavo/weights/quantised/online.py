@@ -1,21 +1,27 @@
 """Rounding at placement: linear layers as a format of few bits would have them.
 
     int8    a scale for each output, 127 steps either way
-    int4    a scale for 128 inputs of an output, or 64 or 32 where these divide a row, 7 steps
-            either way; where none does, for all of them
+    int4    a scale and a least number for 32 inputs of an output, 15 steps between; for 16 or 8
+            where 32 do not divide a row, and where none does, for all of them
     fp8     a scale for each output, floats of the kind e4m3
+
+Steps of int4 begin between the least and the largest number of a group; then, a few times over, the
+line is laid that is nearest, in squares, to the numbers by their codes. Neither laying it nor
+rounding to it anew makes the error larger, so that it stays within that of the first steps.
 
 By reference: what is placed are plain numbers again, so that any device shows what a format does
 to a model's answers; it takes as much memory as before. Embeddings, the output head, norms and
 biases stay as they are. A row of each run is held against the format's error.
 
-Source: arXiv 2209.05433 for e4m3; rounding is to the nearest, ties to even.
+Source: arXiv 2209.05433 for e4m3; rounding is to the nearest, ties to even. For int4 S. Lloyd,
+    "Least squares quantization in PCM" (1982), with levels at even distances; ggml's `make_qkx2`
+    lays the same line.
 Knows nothing of files, and calibrates nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -25,48 +31,119 @@ import numpy as np
 from octavo.errors import InternalError, OperatorError
 from octavo.weights.quantised.scheme import Floats
 from octavo.weights.quantised.source import RUN_NUMBERS
+from octavo.weights.relayed import Relayed
 from octavo_platforms.program import ProgramDef
-from octavo_platforms.recipes import Join, Recipe, Reorder, Take, WeightSource, taken
-from octavo_platforms.tensor import DType, HostTensor, cast, host, to_float
+from octavo_platforms.recipes import Given, Join, Recipe, Reorder, Take, WeightSource, taken
+from octavo_platforms.tensor import HostTensor, cast, host, to_float
 
-GROUPS = (128, 64, 32)
 _LINEAR = ("linear", "grouped_linear")
+_LARGEST_INT8, _CODES_INT4, _LAID = 127.0, 15.0, 3
 _LARGEST_E4M3, _FRACTION_BITS, _LOWEST_EXPONENT = 448.0, 3, -6
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How many inputs share a scale (the first count that divides a row, else all), and the rest.
+    """A format: how many inputs share a scale, how a group is rounded, and how far that may go.
 
-    The rest is the largest number, rounding, and its error.
+    The first count that divides a row is taken, else the whole row. `error` gives, for each number
+    or for each group of them, how far rounding went, as a share of how far it may go.
 
-    The error is a share of the number, and never below a share of the scale.
+    Shapes: groups [..., G, S], rounded likewise; errors [..., G, S] or [..., G, 1].
     """
 
     groups: tuple[int, ...]
-    largest: float
     round: Callable[[Floats], Floats]
-    share: float
-    least: float
+    error: Callable[[Floats, Floats], Floats]
 
 
-def _whole(numbers: Floats) -> Floats:
-    found: Floats = np.rint(numbers)
+def _int8(groups: Floats) -> Floats:
+    scale = _scale(groups, _LARGEST_INT8)
+    found: Floats = np.rint((groups / scale).astype(np.float32, copy=False)) * scale
     return found
 
 
-def _e4m3(numbers: Floats) -> Floats:
+def _error_int8(before: Floats, after: Floats) -> Floats:
+    return _share(after - before, _scale(before, _LARGEST_INT8) * np.float32(0.5), before)
+
+
+def _fp8(groups: Floats) -> Floats:
+    scale = _scale(groups, _LARGEST_E4M3)
+    numbers = (groups / scale).astype(np.float32, copy=False)
     _, exponent = np.frexp(numbers)
     step = np.ldexp(np.float32(1), np.maximum(exponent - 1, _LOWEST_EXPONENT) - _FRACTION_BITS)
-    found: Floats = (np.rint(numbers / step) * step).astype(np.float32)
+    found: Floats = (np.rint(numbers / step) * step).astype(np.float32) * scale
+    return found
+
+
+def _error_fp8(before: Floats, after: Floats) -> Floats:
+    """Hold a number against half a step of its own size, or of the smallest size."""
+    smallest = _scale(before, _LARGEST_E4M3) * np.float32(2.0**-10)
+    return _share(
+        after - before, np.maximum(np.abs(before) * np.float32(2.0**-4), smallest), before
+    )
+
+
+def _int4(groups: Floats) -> Floats:
+    # One after the other along the first axis, where what is asked of a group is quick to sum up.
+    numbers = np.ascontiguousarray(np.moveaxis(groups, -1, 0))
+    least, step = _between(numbers, 0)
+    middle = numbers.mean(axis=0, keepdims=True)
+    for _ in range(_LAID):
+        codes = _codes(numbers, least, step)
+        middle_code = codes.mean(axis=0, keepdims=True)
+        codes -= middle_code
+        along = np.einsum("s...,s...->...", codes, codes)[np.newaxis]
+        slope = np.einsum("s...,s...->...", codes, numbers)[np.newaxis]
+        step = np.divide(slope, along, out=step, where=(along > 0) & (slope > 0))
+        least = middle - step * middle_code
+    codes = _codes(numbers, least, step)
+    codes *= step
+    codes += least
+    return np.moveaxis(codes, 0, -1)
+
+
+def _error_int4(before: Floats, after: Floats) -> Floats:
+    """Hold the root of a group's mean square against half of the first steps."""
+    _, step = _between(before, -1)
+    off: Floats = np.sqrt(np.square(after - before).mean(axis=-1, keepdims=True))
+    return _share(
+        off, step * np.float32(0.5), np.abs(before).max(axis=-1, keepdims=True, initial=0)
+    )
+
+
+def _codes(numbers: Floats, least: Floats, step: Floats) -> Floats:
+    codes = numbers - least
+    codes /= step
+    return np.clip(np.rint(codes, out=codes), 0, _CODES_INT4, out=codes)
+
+
+def _between(numbers: Floats, axis: int) -> tuple[Floats, Floats]:
+    """Give the least of the numbers along an axis, and the steps from there to the largest."""
+    least = numbers.min(axis=axis, keepdims=True)
+    reach = numbers.max(axis=axis, keepdims=True) - least
+    return least, _or_one(reach / np.float32(_CODES_INT4))
+
+
+def _scale(groups: Floats, largest: float) -> Floats:
+    return _or_one(np.abs(groups).max(axis=-1, keepdims=True, initial=0) / np.float32(largest))
+
+
+def _or_one(steps: Floats) -> Floats:
+    """Give steps, and one where there are none, so that numbers can be divided by them."""
+    return np.where(steps > 0, steps, np.float32(1)).astype(np.float32, copy=False)
+
+
+def _share(off: Floats, allowed: Floats, size: Floats) -> Floats:
+    """Give how far is gone of what is allowed, with room for float32's own rounding."""
+    found: Floats = np.divide(np.abs(off), allowed + np.abs(size) * np.float32(2.0**-20))
     return found
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "int8": Format((), 127.0, _whole, 0.0, 0.5),
-        "int4": Format(GROUPS, 7.0, _whole, 0.0, 0.5),
-        "fp8": Format((), _LARGEST_E4M3, _e4m3, 2.0**-4, 2.0**-10),
+        "int8": Format((), _int8, _error_int8),
+        "int4": Format((32, 16, 8), _int4, _error_int4),
+        "fp8": Format((), _fp8, _error_fp8),
     }
 )
 
@@ -102,24 +179,11 @@ def rounded(source: WeightSource, program: ProgramDef, name: str | None) -> Weig
 
 
 @dataclass(frozen=True, slots=True)
-class Rounded:
+class Rounded(Relayed):
     """A source, some of whose tensors are rounded; of each, inputs lie along the axis given."""
 
-    source: WeightSource
     axis_of: Mapping[str, int]
     format: Format
-
-    def names(self) -> Collection[str]:
-        """Give the names of all tensors."""
-        return self.source.names()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Give a tensor's shape without reading it."""
-        return self.source.shape(name)
-
-    def dtype(self, name: str) -> DType:
-        """Give the dtype that `read` delivers."""
-        return self.source.dtype(name)
 
     def read(self, name: str) -> HostTensor:
         """Give one tensor.
@@ -141,23 +205,23 @@ class Rounded:
         return HostTensor(found, stored.dtype)
 
     def _rounded(self, name: str, numbers: Floats) -> Floats:
-        each, n_in = self.format, numbers.shape[-1]
-        size = next((size for size in each.groups if n_in % size == 0), n_in)
-        groups = numbers.reshape(*numbers.shape[:-1], n_in // max(1, size), size)
-        largest = np.abs(groups).max(axis=-1, keepdims=True, initial=0)
-        steps = (largest / np.float32(each.largest)).astype(np.float32)
-        scale = np.where(steps > 0, steps, np.float32(1)).astype(np.float32)
-        found: Floats = each.round((groups / scale).astype(np.float32, copy=False)) * scale
-        self._check(name, groups[:1], found[:1], scale[:1])
+        n_in = numbers.shape[-1]
+        size = next((size for size in self.format.groups if n_in % size == 0), n_in)
+        groups = np.ascontiguousarray(numbers).reshape(
+            *numbers.shape[:-1], n_in // max(1, size), size
+        )
+        if not groups.size:
+            return numbers
+        found = self.format.round(groups)
+        self._check(name, groups[:1], found[:1])
         return found.reshape(numbers.shape)
 
-    def _check(self, name: str, before: Floats, after: Floats, scale: Floats) -> None:
-        """Hold numbers that are finite against the format's error, with room for float32's own."""
-        allowed = np.maximum(np.abs(before) * self.format.share, scale * self.format.least)
-        allowed = allowed + np.abs(before) * np.float32(2.0**-20)
-        beyond = np.isfinite(before) & ~(np.abs(after - before) <= allowed)
+    def _check(self, name: str, before: Floats, after: Floats) -> None:
+        """Hold what is finite against the format's error."""
+        is_finite = np.isfinite(before).all(axis=-1, keepdims=True)
+        beyond = is_finite & ~(self.format.error(before, after) <= 1)
         if beyond.any():
-            worst = float(np.abs(after - before)[beyond].max())
+            worst = float(np.abs(after - before)[np.broadcast_to(beyond, before.shape)].max())
             raise InternalError(
                 f"Rounding '{name}' moved a number by {worst:.3g}, further than its format may. "
                 "Leave out --quantization, and report this."
@@ -184,6 +248,8 @@ def _axes(recipe: Recipe) -> Iterator[tuple[str, int]]:
             yield name, -1
         case Reorder(part, view, (1, 0), _) if len(view) == 2:
             yield from ((name, 0) for name in taken(part))
+        case Given():
+            return
         case _:
             parts = recipe.parts if isinstance(recipe, Join) else (recipe.part,)
             for part in parts:

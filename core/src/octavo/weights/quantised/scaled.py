@@ -12,15 +12,16 @@ Knows nothing of which layers have them: a scale beside a tensor says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
 
-from octavo.models.reading import whole
+from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
 from octavo.weights.quantised.bits import powers
 from octavo.weights.quantised.scheme import (
+    FLOATS,
     Config,
     Floats,
     Made,
@@ -29,6 +30,7 @@ from octavo.weights.quantised.scheme import (
     all_finite,
     array,
     misfit,
+    need_dtype,
     scales,
     stems,
 )
@@ -36,6 +38,9 @@ from octavo.weights.quantised.spread import Block, fits, spread
 from octavo_platforms.tensor import HostTensor, is_float, to_float
 
 _SUFFIXES = ("_scale_inv", "_scale")
+# Powers of two in bytes: without blocks, each for as many numbers of a row.
+_POWERS, _MX = ("U8", "F8_E8M0"), 32
+_EIGHTS = ("F8_E4M3", "F8_E5M2", "I8")
 
 
 def build(source: FileSource, config: Config) -> Scheme:
@@ -43,16 +48,23 @@ def build(source: FileSource, config: Config) -> Scheme:
     block = block_size(config)
     kind = "int8" if "int8" in str(config.get("quant_method")) else "fp8"
     by = f" in blocks of {block[0]} x {block[1]}" if block else ""
-    return Scheme(f"{kind}{by}", scaled(source, block))
+    made = scaled(source, block)
+    check_scaled(source, made)
+    return Scheme(f"{kind}{by}", made)
 
 
 def block_size(config: Config) -> Block | None:
     """Give the rows and columns that share a scale, None where the config names none."""
-    found = config.get("weight_block_size")
-    if not isinstance(found, list | tuple) or len(found) != 2:
-        return None
-    sizes = {"rows": found[0], "columns": found[1]}
-    return whole(sizes, "rows"), whole(sizes, "columns")
+    match config.get("weight_block_size"):
+        case None:
+            return None
+        case [int(rows), int(columns)] if rows > 0 and columns > 0:
+            return rows, columns
+        case found:
+            raise ModelError(
+                "config.json: 'weight_block_size' has to be two positive integers, rows and "
+                f"columns, not {found!r}"
+            )
 
 
 def scaled(
@@ -67,17 +79,41 @@ def scaled(
     return made
 
 
+def check_scaled(source: FileSource, made: Mapping[str, Made]) -> None:
+    """Refuse a weight of eight bits that no scale was found for. Raises: ModelError."""
+    known = made.keys() | {name for each in made.values() for name in each.uses}
+    for name in sorted(source.names()):
+        if source.kind(name) in _EIGHTS and len(source.shape(name)) > 1 and name not in known:
+            raise ModelError(
+                f"{source.file_of(name)}: '{name}' is stored as {source.kind(name)}, which needs "
+                f"scales: '{name}{_SUFFIXES[0]}' or '{name}{_SUFFIXES[1]}' is expected beside it, "
+                "and there is none. Fetch all files of the checkpoint."
+            )
+
+
 def _made(source: FileSource, name: str, scale: str, block: Block | None) -> Made:
     shape, dtype = source.shape(name), source.dtype(name)
     is_known = len(shape) > 1 and (is_float(dtype) or dtype == "int8")
-    if not is_known or not fits(source.shape(scale), shape, block):
-        raise misfit(source, "numbers and their scales", name, scale)
+    if not is_known or not _fits(source, scale, shape, block):
+        raise misfit(source, "numbers and their scales", name, scale, expected=_expected(block))
+    need_dtype(source, "a scale", (*FLOATS, "uint8"), scale)
     zero = name + "_zero_point"
     zeros = (zero,) if zero in source.names() else ()
     if zeros and not fits(source.shape(zero), shape, block):
-        raise misfit(source, "numbers and their zeros", name, zero)
+        raise misfit(source, "numbers and their zeros", name, zero, expected=_expected(block))
     opened = partial(_open, source, name, scale, block, zeros)
     return Made(shape, (name, scale, *zeros), opened)
+
+
+def _fits(source: FileSource, scale: str, shape: tuple[int, ...], block: Block | None) -> bool:
+    if source.kind(scale) in _POWERS and block is None:
+        return source.shape(scale) == (*shape[:-1], shape[-1] // _MX)
+    return fits(source.shape(scale), shape, block)
+
+
+def _expected(block: Block | None) -> str:
+    blocks = f", or one for each block of {block[0]} x {block[1]}" if block else ""
+    return f"a scale for the tensor, one for each row, or one for each group of a row{blocks}"
 
 
 def _open(

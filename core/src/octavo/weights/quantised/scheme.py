@@ -8,7 +8,7 @@ Knows no scheme.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,17 @@ import numpy.typing as npt
 
 from octavo.errors import ModelError
 from octavo.weights.lowered import FileSource
-from octavo_platforms.tensor import Array, to_float
+from octavo_platforms.tensor import Array, DType, to_float
 
 Floats = npt.NDArray[np.float32]
 Rows = Callable[[int, int], Floats]
 """From a run along the first axis, by start and stop, to its numbers."""
 
 Config = Mapping[str, object]
+
+FLOATS: tuple[DType, ...] = ("float16", "bfloat16", "float32", "float64")
+BYTES: tuple[DType, ...] = ("uint8",)
+WORDS: tuple[DType, ...] = ("int32", "uint32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +76,33 @@ def need(source: FileSource, scheme: str, *names: str) -> None:
             )
 
 
-def misfit(source: FileSource, scheme: str, *names: str) -> ModelError:
-    """Say that the parts of a tensor do not fit together, with their shapes."""
+def misfit(source: FileSource, scheme: str, *names: str, expected: str) -> ModelError:
+    """Say that the parts of a tensor do not fit together: what they are, and what is expected."""
     shown = ", ".join(f"'{name}' {list(source.shape(name))}" for name in names)
     return ModelError(
-        f"{source.file_of(names[0])}: {shown} do not fit together as {scheme}. The config's "
-        "quantization_config and the files do not belong together; fetch both from one revision."
+        f"{source.file_of(names[0])}: {shown} do not fit together as {scheme}; expected: "
+        f"{expected}. The config's quantization_config and the files do not belong together; "
+        "fetch both from one revision."
     )
 
 
-def need_axes(source: FileSource, scheme: str, num_axes: int, *names: str) -> None:
-    """Refuse parts with another number of axes than the scheme's. Raises: ModelError."""
-    if any(len(source.shape(name)) != num_axes for name in names):
-        raise misfit(source, scheme, *names)
+def need_dtype(source: FileSource, scheme: str, dtypes: Collection[DType], *names: str) -> None:
+    """Refuse a part that is stored as another kind of numbers. Raises: ModelError."""
+    for name in names:
+        if source.dtype(name) not in dtypes:
+            raise ModelError(
+                f"{source.file_of(name)}: '{name}' is stored as {source.dtype(name)}, but "
+                f"{scheme} expects {' or '.join(dtypes)} there. The file was written by something "
+                "else than its config says; fetch both from one revision."
+            )
+
+
+def unknown(key: str, given: object, scheme: str, known: Iterable[object]) -> ModelError:
+    """Say that a config's value is not built, and which are."""
+    return ModelError(
+        f"config.json: {scheme} with the {key} {given!r} is not built; known: "
+        f"{', '.join(str(each) for each in known)}. Use a checkpoint in one of these."
+    )
 
 
 def array(source: FileSource, name: str) -> Array:

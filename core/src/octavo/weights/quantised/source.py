@@ -57,6 +57,10 @@ class Dequantised:
         """Give the file that holds a tensor, or the first part of it."""
         return self.stored.file_of(self.made[name].uses[0] if name in self.made else name)
 
+    def kind(self, name: str) -> str:
+        """Give the type that the file stores a tensor in, or the first part of it."""
+        return self.stored.kind(self.made[name].uses[0] if name in self.made else name)
+
     def ahead(self, name: str) -> None:
         """Have the bytes of a tensor's parts fetched from the disk, without waiting for them."""
         for part in self.made[name].uses if name in self.made else (name,):

@@ -75,7 +75,7 @@ def _seen(scale: Shape, shape: Shape, block: Block | None) -> Shape | None:
     rows_fit = len(scale) == len(shape) and all(
         found in (1, size) for found, size in zip(scale[:-1], shape[:-1], strict=True)
     )
-    return scale if rows_fit and shape[-1] % scale[-1] == 0 else None
+    return scale if rows_fit and scale[-1] and shape[-1] % scale[-1] == 0 else None
 
 
 def _is_blocks(scale: Shape, shape: Shape, block: Block) -> bool:

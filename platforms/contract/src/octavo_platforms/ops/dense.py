@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octavo_platforms.graph import TensorType, Value, ValueType
-from octavo_platforms.ops.op import Attrs, Emit, Op, expect, fixed, float_dtype, real, tensor
+from octavo_platforms.ops.op import (
+    Attrs,
+    Emit,
+    Op,
+    expect,
+    fixed,
+    float_dtype,
+    integer,
+    real,
+    tensor,
+)
 
 
 def _linear(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
@@ -101,6 +111,19 @@ def _clamp(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
     return _same(types, attrs)
 
 
+def _sharpen(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...]:
+    """X [T, ...], positions int32 [T]; beta, every -> x * (1 + beta * ln(1 + position // every)).
+
+    The factor is a float32 and the product is rounded once. Source: transformers, Llama 4 and
+    Ministral 3, `get_llama_4_attn_scale`.
+    """
+    x, positions = tensor(types, 0), tensor(types, 1)
+    real(attrs, "beta")
+    expect(integer(attrs, "every") > 0, "'every' has to be positive")
+    expect(positions.shape == x.shape[:1], f"{positions} has no position for each row of {x}")
+    return (x,)
+
+
 def limits_of(attrs: Attrs) -> tuple[float | None, float | None]:
     """Give between what `clamp` holds; None for no limit. Raises: ShapeError."""
     low = None if attrs.get("low") is None else real(attrs, "low")
@@ -173,6 +196,7 @@ RELU = Op(name="relu", infer=_same)
 SCALE = Op(name="scale", infer=_scale)
 SOFTCAP = Op(name="softcap", infer=_softcap)
 CLAMP = Op(name="clamp", infer=_clamp)
+SHARPEN = Op(name="sharpen", infer=_sharpen)
 LAYER_NORM = Op(name="layer_norm", infer=_layer_norm)
 CAST = Op(name="cast", infer=_cast)
 ROPE_TABLE = Op(name="rope_table", infer=_rope_table)
@@ -182,5 +206,5 @@ SILU_GATE = Op(name="silu_gate", infer=_silu_gate, decompose=_decompose_silu_gat
 
 OPS = (
     LINEAR, RMS_NORM, ADD, MUL, SILU, SIGMOID, CAST, ROPE_TABLE, ROTARY, ADD_RMS_NORM, SILU_GATE,
-    LAYER_NORM, GELU, GELU_TANH, RELU, SCALE, SOFTCAP, CLAMP,
+    LAYER_NORM, GELU, GELU_TANH, RELU, SCALE, SOFTCAP, CLAMP, SHARPEN,
 )  # fmt: skip

@@ -66,14 +66,21 @@ def _attention(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...
     Behind them sinks [H], or nothing: each is a score that its head has beside those of positions,
     neither scaled nor bent, which takes its share of the softmax and stands for no value.
 
+    Behind those slopes float32 [H], where the attribute `slopes` says so: each is added to its
+    head's score once for every position between key and query, slope * (k - p), neither scaled nor
+    bent. It is the distance that is multiplied, in float32 whatever the dtype: what is near has a
+    small number then, and so a small rounding, however long the context; slope * k would have the
+    rounding of the largest position everywhere.
+
     Token i of request r stands at position p = computed[r] + i and attends to positions
     0..p of its own request, which the state already holds; with a `window` of W tokens, to
     p-W+1..p of them alone. Blocks that stand wholly before computed[r]-W+1 may be null by then:
     nobody keeps them. Head h reads KV head h * K / H.
     A `softcap` of C makes each score, scaled, C * tanh(score / C).
-    Attributes: scale, num_kv_heads, window (tokens, or None), softcap (or None), lengths: "host",
-    where `computed` is what the launch says, or "device", where a node makes it and the launch's
-    own is an upper bound. Gives [T, H, D].
+    Attributes: scale, num_kv_heads, window (tokens, or None), softcap (or None), slopes, lengths:
+    "host", where `computed` is what the launch says, or "device", where a node makes it and the
+    launch's own is an upper bound. Gives [T, H, D].
+    Source: slopes, arXiv 2108.12409.
     """
     q, table = tensor(types, 0), tensor(types, 3)
     state(types, 4)
@@ -84,9 +91,14 @@ def _attention(types: Sequence[ValueType], attrs: Attrs) -> tuple[ValueType, ...
     expect(len(table.shape) == 2, f"a block table has two axes, not {table}")
     expect(fixed(q.shape[1]) % integer(attrs, "num_kv_heads") == 0, "H is no multiple of K")
     expect((window_of(attrs) or 1) > 0, "a window has to hold the token itself")
-    if len(types) == 6:
-        sinks = tensor(types, 5)
-        expect(sinks.shape == q.shape[1:2], f"{sinks} are not one for each head of {q}")
+    slopes = has_slopes(attrs)
+    expect(len(types) - slopes in (5, 6), "behind the state come sinks and slopes, once each")
+    for place in range(5, len(types)):
+        each = tensor(types, place)
+        expect(each.shape == q.shape[1:2], f"{each} are not one for each head of {q}")
+    if slopes:
+        steep = tensor(types, len(types) - 1)
+        expect(steep.dtype == "float32", f"slopes are float32, not {steep}")
     return (q,)
 
 
@@ -122,6 +134,13 @@ def softcap_of(attrs: Attrs) -> float | None:
     found = real(attrs, "softcap")
     expect(found > 0, "a softcap has to be positive")
     return found
+
+
+def has_slopes(attrs: Attrs) -> bool:
+    """Tell whether an attention's last operand is slopes. Raises: ShapeError."""
+    found = attrs.get("slopes", False)
+    expect(isinstance(found, bool), f"'slopes' is true or false, not {found!r}")
+    return found is True
 
 
 def lengths_of(attrs: Attrs) -> Lengths:

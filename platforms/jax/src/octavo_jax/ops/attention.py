@@ -42,8 +42,9 @@ def bind_attention(spec: AttentionSpec) -> StateKernel:
         computed: Array,
         block_table: Array,
         state: Planes,
-        sinks: Array | None = None,
+        *behind: Array,
     ) -> Array:
+        sinks, slopes = spec.told_apart(behind)
         return attention(
             q,
             query_starts,
@@ -54,6 +55,7 @@ def bind_attention(spec: AttentionSpec) -> StateKernel:
             window=spec.window,
             softcap=spec.softcap,
             sinks=sinks,
+            slopes=slopes,
         )
 
     return state_kernel("jax.attention", run)
@@ -76,7 +78,8 @@ class Tiles(NamedTuple):
 class Queries(NamedTuple):
     """What asks, and the first position that each may see, None for all before it.
 
-    Shapes: rows [N, K, G, D]; position and first [N, 1, G], position -1 for padding.
+    Shapes: rows [N, K, G, D]; position and first [N, 1, G], position -1 for padding; slopes
+        [1, K, G, 1], None where scores do not depend on positions.
     """
 
     rows: Array
@@ -84,6 +87,7 @@ class Queries(NamedTuple):
     first: Array | None
     scale: float
     softcap: float | None
+    slopes: Array | None
 
 
 class Sums(NamedTuple):
@@ -105,6 +109,7 @@ def attention(
     window: int | None = None,
     softcap: float | None = None,
     sinks: Array | None = None,
+    slopes: Array | None = None,
 ) -> Array:
     """Attend each new token to its own request's past and to itself.
 
@@ -124,6 +129,7 @@ def attention(
         window=window,
         softcap=softcap,
         sinks=sinks,
+        slopes=slopes,
     )
     is_padding = jnp.arange(len(q)) >= query_starts[-1]
     return jnp.where(is_padding[:, None, None], 0, found)
@@ -139,6 +145,7 @@ def attend_tiles(
     window: int | None,
     softcap: float | None = None,
     sinks: Array | None = None,
+    slopes: Array | None = None,
     first: Array | None = None,
 ) -> Array:
     """Attend each token of a tile to the positions up to the one that the tile says it has.
@@ -157,13 +164,14 @@ def attend_tiles(
         first = tiles.position - (window - 1)
     seen = jnp.repeat(tiles.position, group, axis=1)[:, None]
     since = None if first is None else jnp.repeat(first, group, axis=1)[:, None]
+    steep = None if slopes is None else _by_row(slopes, group, queries.shape[2])[None, :, :, None]
     chunk = max(1, min(CHUNK_SLOTS // block_size, block_table.shape[1]))
     table = take(_widened(block_table, chunk), tiles.request)
 
     def step(index: Array | int, sums: Sums) -> Sums:
         blocks = lax.dynamic_slice_in_dim(table, index * chunk, chunk, axis=1)
         planes = [_gathered(plane, blocks) for plane in state]
-        asking = Queries(queries, seen, since, scale, softcap)
+        asking = Queries(queries, seen, since, scale, softcap, steep)
         return _attended(asking, planes[0], planes[-1], index * chunk * block_size, sums)
 
     shape = queries.shape[:3]
@@ -185,9 +193,14 @@ def _at_first(shape: tuple[int, ...], group: int, sinks: Array | None) -> Sums:
     if sinks is None:
         none = jnp.zeros((*shape[:3], 1), jnp.float32)
         return Sums(jnp.full_like(none, _LOW), none, values)
-    own = jnp.tile(sinks.astype(jnp.float32).reshape(-1, group), (1, shape[2] // group))
+    own = _by_row(sinks, group, shape[2])
     largest = jnp.broadcast_to(own[None, :, :, None], (*shape[:3], 1))
     return Sums(largest, jnp.ones_like(largest), values)
+
+
+def _by_row(numbers: Array, group: int, rows: int) -> Array:
+    """Give each row of a tile its head's number. Shapes: [H]; returns float32 [K, rows]."""
+    return jnp.tile(numbers.astype(jnp.float32).reshape(-1, group), (1, rows // group))
 
 
 def cut(num_tokens: int, query_starts: Array, computed: Array) -> Tiles:
@@ -239,6 +252,9 @@ def _attended(queries: Queries, keys: Array, values: Array, first: Array | int, 
     if queries.softcap is not None:
         cap = jnp.float32(queries.softcap)
         scores = cap * jnp.tanh(scores / cap)
+    if queries.slopes is not None:
+        away = (positions - queries.position[..., None]).astype(jnp.float32)
+        scores = scores + queries.slopes * away
     scores = jnp.where(is_seen, scores, -jnp.inf)
     largest = jnp.maximum(sums.largest, jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - largest)

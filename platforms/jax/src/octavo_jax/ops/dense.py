@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from octavo_jax.arrays import JAX_OF, array_of
 from octavo_platforms.ops.dense import limits_of, offset_of
-from octavo_platforms.ops.op import float_dtype, real
+from octavo_platforms.ops.op import float_dtype, integer, real
 from octavo_platforms.platform import DeviceTensor, Kernel
 from octavo_platforms.specs import OpSpec
 
@@ -142,6 +142,18 @@ def _softcap(spec: OpSpec) -> Kernel:
     return Kernel(name="jax.softcap", run=run)
 
 
+def _sharpen(spec: OpSpec) -> Kernel:
+    attrs = dict(spec.attrs)
+    beta, every = jnp.float32(real(attrs, "beta")), integer(attrs, "every")
+
+    def run(x: Array, positions: Array) -> Array:
+        factors = 1 + beta * jnp.log1p((positions // every).astype(jnp.float32))
+        sharp: Array = x.astype(jnp.float32) * factors.reshape(-1, *[1] * (x.ndim - 1))
+        return sharp.astype(x.dtype)
+
+    return Kernel(name="jax.sharpen", run=run)
+
+
 def _clamp(spec: OpSpec) -> Kernel:
     low, high = limits_of(dict(spec.attrs))
     return Kernel(name="jax.clamp", run=lambda x: jnp.clip(x, low, high))
@@ -167,5 +179,6 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "scale": _scale,
         "softcap": _softcap,
         "clamp": _clamp,
+        "sharpen": _sharpen,
     }
 )

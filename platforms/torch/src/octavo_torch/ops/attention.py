@@ -4,16 +4,13 @@
 
 Query heads that share a KV head are folded into the rows of one matrix, so that keys and
 values are never repeated; a state's only plane is keys and values both. How a gathered bucket
-is attended to is given, so that a plugin with a faster way for its device brings that way and
-nothing else.
+is attended to is given (`decode`), so that a plugin with a faster way for its device brings that
+way and nothing else.
 
 Knows nothing of how requests are sorted out (`buckets`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,72 +21,14 @@ from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import AttentionSpec
 from octavo_torch.dtypes import TORCH_OF
 from octavo_torch.ops.buckets import Bucket, Long, Sorted, Sorter
+from octavo_torch.ops.decode import Decode, Own, decoding, own_of
 from octavo_torch.states import LAYOUTS, SLOTS_FIRST, Planes
-
-Decode = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
 # What the calls of one more bucket cost, and what is gathered at a time, in bytes of keys and
 # values; measured: on a CPU, where a call is cheap, and a cache holds this much.
 BUCKET_COST_BYTES = 800_000
 GATHERED_BYTES = 32 << 20
-
-
-def sdpa_decode(
-    q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> Tensor:
-    """Attend one token of each request to its gathered context.
-
-    Shapes: q [R, K, G, D]; keys and values [R, K, S, D]; mask [R, 1, 1, S]; returns as q.
-    Dtypes: as q; scores are float32.
-    """
-    return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=scale)
-
-
-def capped_decode(
-    q: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor | None,
-    scale: float,
-    *,
-    cap: float | None,
-    sinks: Tensor | None = None,
-) -> Tensor:
-    """Attend as `sdpa_decode` does, by scores that a cap bends: cap * tanh(score / cap).
-
-    Shapes: sinks are as wide as q but in the last axis, or may be repeated until they are.
-    Source: arXiv 2408.00118; sinks, arXiv 2309.17453.
-    """
-    scores = torch.matmul(q.float(), keys.float().transpose(-1, -2)).mul_(scale)
-    if cap is not None:
-        scores = scores.div_(cap).tanh_().mul_(cap)
-    if mask is not None:
-        scores = scores + mask
-    if sinks is not None:
-        beside = sinks.float().expand(*scores.shape[:-1], 1)
-        shares = torch.cat([scores, beside], -1).softmax(-1)[..., :-1]
-        return torch.matmul(shares, values.float()).to(q.dtype)
-    return torch.matmul(scores.softmax(-1), values.float()).to(q.dtype)
-
-
-def decoding(spec: AttentionSpec) -> Decode:
-    """Give torch's way to attend to what was gathered, by what a spec asks for."""
-    if spec.softcap is None:
-        return sdpa_decode
-    return partial(capped_decode, cap=spec.softcap)
-
-
-def with_sinks(
-    decode: Decode, sinks: Tensor | None, spec: AttentionSpec, queries: int = 1
-) -> Decode:
-    """Give the way to attend that knows a node's sinks, where it has some.
-
-    Shapes: sinks [H]; a KV head has as many rows as heads share it, for each of the queries.
-    """
-    if sinks is None:
-        return decode
-    by_row = sinks.view(spec.num_kv_heads, -1).repeat(1, queries)[..., None]
-    return partial(capped_decode, cap=spec.softcap, sinks=by_row)
+SCORES_BYTES = 32 << 20  # scores of a prompt that are held at a time, where no fused way makes them
 
 
 def attention(
@@ -102,7 +41,7 @@ def attention(
     mask_dtype: torch.dtype | None = None,
 ) -> StateKernel:
     """Make attention, with a way to attend to buckets and the dtype that its masks have."""
-    decode = decode or decoding(spec)
+    decode = decode or decoding(spec, is_host=device.type == "cpu")
     masks = TORCH_OF[spec.dtype] if mask_dtype is None else mask_dtype
 
     def at(layout: StateLayout) -> Kernel:
@@ -126,6 +65,7 @@ class _Paged:
         self._spec = spec
         self._is_slots_first = layout == SLOTS_FIRST
         self._decode = decode
+        self._bent = decoding(spec, is_host=device.type == "cpu")
         self._scratch: Planes | None = None
         self._heads_at: Tensor | None = None
         block_bytes = spec.state.bytes_per_block // spec.state.layers
@@ -137,6 +77,7 @@ class _Paged:
             mask_dtype=mask_dtype,
             device=device,
             window=spec.window,
+            has_away=spec.slopes,
         )
 
     def prepare(self, inputs: StepInputs) -> Sorted:
@@ -150,28 +91,27 @@ class _Paged:
         computed: Tensor,
         block_table: Tensor,
         state: Planes,
-        sinks: Tensor | None = None,
-        *,
+        *behind: Tensor,
         prepared: Sorted,
     ) -> Tensor:
         """Attend each new token to its own request's past and to itself."""
-        decode = with_sinks(self._decode, sinks, self._spec)
+        own = own_of(self._spec, behind)
         if not prepared.longs and len(prepared.buckets) == 1:
             (bucket,) = prepared.buckets
             if bucket.tokens is None:
-                return self._attend_bucket(q, state, bucket, decode)
+                return self._attend_bucket(q, state, bucket, own)
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         for bucket in prepared.buckets:
             assert bucket.tokens is not None
             mine = q.index_select(0, bucket.tokens)
-            found = self._attend_bucket(mine, state, bucket, decode)
+            found = self._attend_bucket(mine, state, bucket, own)
             out.index_copy_(0, bucket.tokens, found)
         for long in prepared.longs:
-            own = slice(long.start, long.stop)
-            self._attend_long(q[own], state, long, out[own], sinks)
+            part = slice(long.start, long.stop)
+            self._attend_long(q[part], state, long, out[part], own)
         return out
 
-    def _attend_bucket(self, q: Tensor, state: Planes, bucket: Bucket, decode: Decode) -> Tensor:
+    def _attend_bucket(self, q: Tensor, state: Planes, bucket: Bucket, own: Own) -> Tensor:
         spec = self._spec
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(q.shape[0], spec.num_kv_heads, groups, spec.head_width)
@@ -182,17 +122,16 @@ class _Paged:
             self._gathered(plane, scratch, bucket, index)
             for plane, scratch in zip(state, self._space(state, bucket), strict=True)
         ]
-        found = decode(folded, planes[0], planes[-1], bucket.mask, spec.scale)
+        decode, mask = own.way(self._decode, spec), own.mask(bucket.mask, bucket.away)
+        found = decode(folded, planes[0], planes[-1], mask, spec.scale)
         return found.reshape(q.shape)
 
-    def _attend_long(
-        self, q: Tensor, state: Planes, long: Long, out: Tensor, sinks: Tensor | None
-    ) -> None:
+    def _attend_long(self, q: Tensor, state: Planes, long: Long, out: Tensor, own: Own) -> None:
         spec = self._spec
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(len(q), spec.num_kv_heads, groups, spec.head_width).permute(1, 2, 0, 3)
         planes = [self._context(plane, long)[:, None].expand(-1, groups, -1, -1) for plane in state]
-        if spec.softcap is None and sinks is None:
+        if spec.softcap is None and own.sinks is None and own.slopes is None:
             found = F.scaled_dot_product_attention(
                 folded,
                 planes[0],
@@ -203,9 +142,21 @@ class _Paged:
             )
         else:
             mask = _causal(len(q), q.device) if long.mask is None else long.mask
-            own = None if sinks is None else sinks.view(spec.num_kv_heads, groups, 1, 1)
-            bent = partial(capped_decode, cap=spec.softcap, sinks=own)
-            found = bent(folded, planes[0], planes[-1], mask, spec.scale)
+            at_once = max(1, SCORES_BYTES // (groups * len(q) * long.context * 4))
+            parts = [slice(at, at + at_once) for at in range(0, spec.num_kv_heads, at_once)]
+            heads = [(own.of_heads(part), part) for part in parts]
+            found = torch.cat(
+                [
+                    few.way(self._bent, spec)(
+                        folded[part],
+                        planes[0][part],
+                        planes[-1][part],
+                        few.mask(mask, long.away),
+                        spec.scale,
+                    )
+                    for few, part in heads
+                ]
+            )
         out.view(len(q), spec.num_kv_heads, groups, spec.head_width).copy_(
             found.permute(2, 0, 1, 3)
         )

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import AttentionSpec
-from octavo_torch.ops.attention import GATHERED_BYTES, Decode, decoding, with_sinks
+from octavo_torch.ops.attention import GATHERED_BYTES
+from octavo_torch.ops.buckets import how_far
+from octavo_torch.ops.decode import Decode, Own, decoding, own_of
 from octavo_torch.ops.rows import request_of
 from octavo_torch.states import LAYOUTS, Planes, by_block
 
@@ -46,7 +48,7 @@ class _Bounded:
         computed: Tensor,
         block_table: Tensor,
         state: Planes,
-        sinks: Tensor | None = None,
+        *behind: Tensor,
     ) -> Tensor:
         """Attend each new token to its own request's past and to itself."""
         tokens = torch.arange(q.shape[0], dtype=torch.int32, device=q.device)
@@ -54,15 +56,15 @@ class _Bounded:
         first = computed - query_starts[:-1]
         positions = (first.index_select(0, owners) + tokens).clamp_(min=0)
         at_once = max(1, GATHERED_BYTES // (block_table.shape[1] * self._block_bytes))
-        decode, rows = with_sinks(self._decode, sinks, self._spec), block_table
+        own, rows = own_of(self._spec, behind), block_table
         found = [
-            self._attend(q[part], positions[part], rows[owners[part].long()], state, decode)
+            self._attend(q[part], positions[part], rows[owners[part].long()], state, own)
             for part in (slice(at, at + at_once) for at in range(0, max(1, len(q)), at_once))
         ]
         return torch.cat(found)
 
     def _attend(
-        self, q: Tensor, positions: Tensor, blocks: Tensor, state: Planes, decode: Decode
+        self, q: Tensor, positions: Tensor, blocks: Tensor, state: Planes, own: Own
     ) -> Tensor:
         spec = self._spec
         num_slots = blocks.shape[1] * spec.state.block_size
@@ -82,5 +84,8 @@ class _Bounded:
         mask.masked_fill_(is_hidden, float("-inf"))
         groups = spec.num_heads // spec.num_kv_heads
         folded = q.view(len(q), spec.num_kv_heads, groups, spec.head_width)
-        found = decode(folded, planes[0], planes[-1], mask[:, None, None], spec.scale)
+        away = how_far(slots, positions[:, None, None, None]) if spec.slopes else None
+        leaning = own.mask(mask[:, None, None], away)
+        decode = own.way(self._decode, spec)
+        found = decode(folded, planes[0], planes[-1], leaning, spec.scale)
         return found.reshape(q.shape)

@@ -40,7 +40,7 @@ class Bucket:
 
     Shapes: tokens [R], None where they are all tokens of the step in order; blocks [R * M];
         tail [X], slots of the gathered [R * S]; mask [R, 1, 1, context], 0 or -inf, None where
-        nothing is hidden.
+        nothing is hidden; away [R, 1, 1, context], from query to key, None where nobody asks.
     """
 
     num_requests: int
@@ -50,13 +50,15 @@ class Bucket:
     blocks: Tensor
     tail: Tensor | None
     mask: Tensor | None
+    away: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Long:
     """One request with several new tokens, start to stop, the last of `context` positions.
 
-    Shapes: blocks [M]; mask [stop - start, context], None where the request has no past.
+    Shapes: blocks [M]; mask [stop - start, context], None where the request has no past; away
+        the same, None where nobody asks.
     """
 
     start: int
@@ -64,6 +66,7 @@ class Long:
     context: int
     blocks: Tensor
     mask: Tensor | None
+    away: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Sorted:
 class Sorter:
     """How to sort: what a bucket costs and may hold, in blocks, and what masks are made of.
 
+    `has_away` asks for how far keys are from queries as well.
+
     Units: `window` is how many tokens are seen, None for all.
     """
 
@@ -88,6 +93,7 @@ class Sorter:
     mask_dtype: torch.dtype
     device: torch.device
     window: int | None = None
+    has_away: bool = False
 
     def __call__(self, inputs: StepInputs) -> Sorted:
         """Sort a step's requests out."""
@@ -151,6 +157,7 @@ class Sorter:
             blocks=self._moved(blocks.reshape(-1)),
             tail=self._moved(tail.astype(np.int64)) if tail.size else None,
             mask=None if mask is None else mask[:, None, None],
+            away=self._away(own[:, None, None, None] - 1, context),
         )
 
     def _longs(self, starts: Ints, pasts: Ints, table: Ints, requests: Longs) -> Iterator[Long]:
@@ -168,13 +175,29 @@ class Sorter:
                 mask = never.triu(past + 1)
                 if context > window:
                     mask += never.tril(past - window)
-            yield Long(start, stop, context, self._moved(blocks), mask)
+            away = self._away(np.arange(past, context, dtype=np.int32)[:, None], context)
+            yield Long(start, stop, context, self._moved(blocks), mask, away)
+
+    def _away(self, positions: Ints, context: int) -> Tensor | None:
+        """Give how far each slot is from each query, if anybody asks."""
+        if not self.has_away:
+            return None
+        asking = torch.from_numpy(positions).to(self.device, non_blocking=True)
+        return how_far(torch.arange(context, device=self.device), asking)
 
     def _mask(self, values: npt.NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device, self.mask_dtype, non_blocking=True)
 
     def _moved(self, values: Longs) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+
+def how_far(keys: Tensor, queries: Tensor) -> Tensor:
+    """Give how far keys are from queries, by their positions; what comes later is hidden, and 0.
+
+    Dtypes: float32, which has every distance that there is.
+    """
+    return (keys - queries).clamp_(max=0).float()
 
 
 def split(num_blocks: Ints, cost: int, most: int) -> Sequence[Longs]:

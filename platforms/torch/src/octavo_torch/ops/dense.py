@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from octavo_platforms.ops.dense import limits_of, offset_of
-from octavo_platforms.ops.op import real
+from octavo_platforms.ops.op import integer, real
 from octavo_platforms.platform import Kernel
 from octavo_platforms.specs import LinearSpec, OpSpec
 from octavo_torch.dtypes import TORCH_OF
@@ -117,6 +117,18 @@ def softcap(spec: OpSpec) -> Kernel:
     return Kernel(name="torch.softcap", run=run)
 
 
+def sharpen(spec: OpSpec) -> Kernel:
+    """Make x times what grows with the logarithm of its position."""
+    beta, every = real(dict(spec.attrs), "beta"), integer(dict(spec.attrs), "every")
+
+    def run(x: Tensor, positions: Tensor) -> Tensor:
+        levels = positions.div(every, rounding_mode="floor").float()
+        factors = levels.log1p_().mul_(beta).add_(1.0)
+        return (x.float() * factors.view(-1, *[1] * (x.dim() - 1))).to(x.dtype)
+
+    return Kernel(name="torch.sharpen", run=run)
+
+
 def _clamp(spec: OpSpec) -> Kernel:
     low, high = limits_of(dict(spec.attrs))
 
@@ -152,6 +164,7 @@ MAKERS: Mapping[str, Callable[[OpSpec], Kernel]] = MappingProxyType(
         "scale": scale,
         "softcap": softcap,
         "clamp": _clamp,
+        "sharpen": sharpen,
         "cast": _cast,
     }
 )

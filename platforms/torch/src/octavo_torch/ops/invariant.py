@@ -29,6 +29,7 @@ from octavo_platforms.graph import TensorType, ValueType
 from octavo_platforms.inputs import StepInputs
 from octavo_platforms.platform import Kernel, Run, StateKernel, Unsupported
 from octavo_platforms.specs import AttentionSpec, OpSpec
+from octavo_torch.ops.decode import decoding
 from octavo_torch.ops.tiles import NOBODY, tiled_attention
 from octavo_torch.parcel import Cargo
 
@@ -48,6 +49,7 @@ BY_ROWS = frozenset(
         "gelu",
         "gelu_tanh",
         "softcap",
+        "sharpen",
         "rotary",
         "rope_table",
         "sigmoid",
@@ -93,7 +95,8 @@ def invariant_attention(spec: AttentionSpec) -> StateKernel:
     def cut(inputs: StepInputs, group: str) -> tuple[Cargo, ...]:
         return cut_by_position(inputs, group, spec.state.block_size)
 
-    return tiled_attention(spec, name="torch.invariant_attention", cut=cut)
+    decode = decoding(spec, is_host=spec.slopes)  # slopes are taken on the host alone
+    return tiled_attention(spec, name="torch.invariant_attention", cut=cut, decode=decode)
 
 
 def cut_by_position(inputs: StepInputs, group: str, block_size: int) -> tuple[Cargo, ...]:
@@ -177,7 +180,7 @@ def _tile(x: Tensor, start: int) -> Tensor:
     part = x[start : start + TILE_ROWS]
     missing = TILE_ROWS - part.shape[0]
     if not missing:
-        return part
+        return part.contiguous()  # as one that is filled up: how rows lie chooses the code as well
     return F.pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
 
 

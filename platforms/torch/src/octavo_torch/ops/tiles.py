@@ -27,7 +27,9 @@ from octavo_platforms.inputs import StepInputs
 from octavo_platforms.platform import Kernel, StateKernel, StateLayout
 from octavo_platforms.specs import AttentionSpec
 from octavo_torch.dtypes import TORCH_OF
-from octavo_torch.ops.attention import GATHERED_BYTES, Decode, decoding, with_sinks
+from octavo_torch.ops.attention import GATHERED_BYTES
+from octavo_torch.ops.buckets import how_far
+from octavo_torch.ops.decode import Decode, Own, decoding, own_of
 from octavo_torch.parcel import Cargo, Parcel
 from octavo_torch.states import SLOTS_FIRST, Planes
 
@@ -42,7 +44,8 @@ class Tiles:
     """A step cut into tiles, on the device.
 
     Shapes: token [N * Q], the token at each place of a tile; place [T], where each token went;
-        blocks [N, M]; mask [N, 1, Q * G, S], 0 or the dtype's lowest; unread [N, S].
+        blocks [N, M]; mask [N, 1, Q * G, S], 0 or the dtype's lowest; unread [N, S]; away as
+        mask, from query to key, None where nobody asks.
     """
 
     token: Tensor
@@ -50,6 +53,7 @@ class Tiles:
     blocks: Tensor
     mask: Tensor
     unread: Tensor
+    away: Tensor | None
 
 
 def cut_by_size(inputs: StepInputs, group: str) -> tuple[Cargo, ...]:
@@ -116,8 +120,7 @@ class _Tiled:
         computed: Tensor,
         block_table: Tensor,
         state: Planes,
-        sinks: Tensor | None = None,
-        *,
+        *behind: Tensor,
         prepared: Tiles,
     ) -> Tensor:
         """Attend each new token to its own request's past and to itself."""
@@ -125,11 +128,11 @@ class _Tiled:
         by_group = (num_tiles, -1, spec.num_kv_heads, self._groups, spec.head_width)
         asked = q.index_select(0, prepared.token).view(by_group).transpose(1, 2)
         rows = asked.reshape(num_tiles, spec.num_kv_heads, -1, spec.head_width)
-        decode = with_sinks(self._decode, sinks, spec, rows.shape[2] // self._groups)
+        own = own_of(spec, behind, rows.shape[2] // self._groups)
         at_once = max(1, GATHERED_BYTES // (prepared.blocks.shape[1] * self._block_bytes))
         found = torch.cat(
             [
-                self._attend(rows, prepared, state, slice(first, first + at_once), decode)
+                self._attend(rows, prepared, state, slice(first, first + at_once), own)
                 for first in range(0, num_tiles, at_once)
             ]
         )
@@ -137,9 +140,7 @@ class _Tiled:
         by_place = apart.transpose(1, 2).reshape(-1, spec.num_heads, spec.head_width)
         return by_place.index_select(0, prepared.place)
 
-    def _attend(
-        self, rows: Tensor, tiles: Tiles, state: Planes, part: slice, decode: Decode
-    ) -> Tensor:
+    def _attend(self, rows: Tensor, tiles: Tiles, state: Planes, part: slice, own: Own) -> Tensor:
         unread, blocks = tiles.unread[part], tiles.blocks[part]
         planes = [
             plane.index_select(0, blocks.reshape(-1))
@@ -148,7 +149,9 @@ class _Tiled:
             .transpose(1, 2)
             for plane in state
         ]
-        return decode(rows[part], planes[0], planes[-1], tiles.mask[part], self._spec.scale)
+        decode = own.way(self._decode, self._spec)
+        mask = own.mask(tiles.mask[part], None if tiles.away is None else tiles.away[part])
+        return decode(rows[part], planes[0], planes[-1], mask, self._spec.scale)
 
     def _unpack(self, tensors: Sequence[Tensor]) -> Tiles:
         token, position, place, blocks = tensors
@@ -164,4 +167,5 @@ class _Tiled:
         mask = torch.zeros(is_hidden.shape, dtype=TORCH_OF[self._spec.dtype], device=slots.device)
         # The lowest number, not -inf: a row of padding sees nothing, and must stay a number.
         mask.masked_fill_(is_hidden, torch.finfo(mask.dtype).min)
-        return Tiles(token, place, blocks, mask[:, None], unread)
+        away = how_far(slots, asking[:, None, :, None]) if self._spec.slopes else None
+        return Tiles(token, place, blocks, mask[:, None], unread, away)

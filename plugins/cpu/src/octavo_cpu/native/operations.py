@@ -103,6 +103,8 @@ def of_attention(spec: AttentionSpec) -> Instruction | Unsupported:
         return Unsupported(f"scores that stay below {spec.softcap}; the library bends none")
     if spec.sinks:
         return Unsupported("sinks; the library gives positions everything")
+    if spec.slopes:
+        return Unsupported("slopes; the library's scores do not depend on positions")
     made = Operation("attention", real=spec.scale, integer=spec.window or 0)
     return _on_state(made, spec.state, spec.dtype)
 

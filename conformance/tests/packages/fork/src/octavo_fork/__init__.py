@@ -35,8 +35,8 @@ class Fork:
     @hookimpl
     def bind_attention(self, spec: AttentionSpec) -> StateKernel | Unsupported:
         """Give attention in the one layout that it knows."""
-        if spec.window is not None or spec.sinks or spec.softcap is not None:
-            return Unsupported("it sees whole contexts, without sinks or caps")
+        if spec.window is not None or spec.sinks or spec.slopes or spec.softcap is not None:
+            return Unsupported("it sees whole contexts, without sinks, slopes or caps")
         if spec.lengths == "device":
             return Unsupported("it learns the lengths of contexts from the host")
         from .attention import kernel
