@@ -36,7 +36,7 @@ class WrongSlopes:
         return state_kernel("attention", partial(self.run, scale=spec.scale))
 
 
-def forgotten(
+def with_others(
     q: Floats,
     starts: Ints,
     computed: Ints,
@@ -45,39 +45,11 @@ def forgotten(
     slopes: Floats,
     *,
     scale: float,
+    others: Callable[[Floats, float], Floats],
 ) -> Floats:
-    """Attention to near and far alike."""
-    return attention.attention(q, starts, computed, table, state, scale=scale)
-
-
-def backwards(
-    q: Floats,
-    starts: Ints,
-    computed: Ints,
-    table: Ints,
-    state: Planes,
-    slopes: Floats,
-    *,
-    scale: float,
-) -> Floats:
-    """Attention that gives the last head's slope to the first."""
-    turned = slopes[::-1]
-    return attention.attention(q, starts, computed, table, state, slopes=turned, scale=scale)
-
-
-def scaled(
-    q: Floats,
-    starts: Ints,
-    computed: Ints,
-    table: Ints,
-    state: Planes,
-    slopes: Floats,
-    *,
-    scale: float,
-) -> Floats:
-    """Attention that scales what it takes as it scales scores."""
-    less = slopes * scale
-    return attention.attention(q, starts, computed, table, state, slopes=less, scale=scale)
+    """Attention that takes other slopes than it was given."""
+    wrong = others(slopes, scale)
+    return attention.attention(q, starts, computed, table, state, slopes=wrong, scale=scale)
 
 
 def by_position(
@@ -113,9 +85,13 @@ def _by_position(
 
 MISTAKES: Mapping[str, Callable[..., Floats]] = MappingProxyType(
     {
-        "slopes forgotten": forgotten,
-        "slopes dealt out backwards": backwards,
-        "slopes scaled": scaled,
+        "slopes forgotten": partial(
+            with_others, others=lambda slopes, scale: np.zeros_like(slopes)
+        ),
+        "slopes dealt out backwards": partial(
+            with_others, others=lambda slopes, scale: slopes[::-1]
+        ),
+        "slopes scaled": partial(with_others, others=lambda slopes, scale: slopes * scale),
         "slopes by position": by_position,
     }
 )

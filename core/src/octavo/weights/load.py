@@ -69,8 +69,6 @@ def from_checkpoint(
     _check_names(weights, checkpoint, _embeddings_are_tied(program), re.compile(spare))
     for weight in weights:
         check_fit(weight, checkpoint)
-    if _embeddings_are_tied(program):
-        check_tied(checkpoint)
     return replace(program, weights=weights)
 
 
@@ -81,8 +79,10 @@ def load(
 
     Effects: places all weights, or none where it raises.
     Raises: ModelError, for a tensor of another shape than the model expects, or whose numbers
-        are not finite.
+        are not finite, and for a head that is not the embedding it is tied to.
     """
+    if _embeddings_are_tied(program):
+        check_tied(checkpoint)
     total = sum(weight.num_bytes for weight in program.weights)
     with (
         bar(total, unit="B", what="weights", is_scaled=True, delay_s=_BAR_DELAY_S) as grown,
