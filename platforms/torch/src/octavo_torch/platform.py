@@ -119,8 +119,8 @@ class TorchPlatform:
         """Open one device.
 
         Effects: sets torch's number of threads, where the settings name one. On the host, asks
-            for large pages, where the environment does not say otherwise: memory is found and
-            cleared several times as quickly, which is most of what loading takes.
+            for large pages, where the environment does not say otherwise, because finding and
+            clearing memory is most of what loading takes.
         Raises: CannotStart, for a device that is not there, for several, and for a mode.
         """
         name, index = self._info.name, self._only(devices)
